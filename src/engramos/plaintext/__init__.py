@@ -1,0 +1,1 @@
+"""Plaintext memory: methods that read, find and order text; values in, values out."""

@@ -1,0 +1,1 @@
+"""Contexts: how found cubes become a part of a prompt."""

@@ -1,0 +1,238 @@
+"""SearchIndex: all that a search reads of one user's cubes, as arrays.
+
+Rows are numbered in the order of their coming; a cube that changes gets a new row, and its old one is no longer alive.
+It is built from the vault's rows and brought forward by deltas; nothing here reads or writes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engramos.plaintext.postings import Postings
+from engramos.rows import IndexDelta, IndexRow
+
+NEVER = np.iinfo(np.int64).max
+UNKNOWN = np.iinfo(np.int64).min
+NONE = -1
+
+
+class Names:
+    """Small numbers for names, so that rows can be compared as arrays."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+
+    def code(self, name: str | None) -> int:
+        """Return the number of a name, a new one for a new name; -1 for None."""
+        return NONE if name is None else self.codes.setdefault(name, len(self.codes))
+
+    def find(self, name: str) -> int:
+        """Return the number of a name; -2, which no row has, where it is unknown."""
+        return self.codes.get(name, -2)
+
+
+class SearchIndex:
+    """Arrays of shape (rows,) about one user's cubes, in step with the journal up to `seq`."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        """The place in the tenant's journal that this index has reached."""
+        self._start(())
+
+    def apply(self, delta: IndexDelta) -> None:
+        """Bring the index forward by what the vault says has changed."""
+        if delta.is_full:
+            self._start(delta.rows)
+        else:
+            for cube_id in delta.gone:
+                self._drop(cube_id)
+            for row in delta.rows:
+                self._drop(row.cube_id)
+                self._append(row)
+        self.seq = delta.seq
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_alive(self) -> int:
+        """Number of cubes that a search can find."""
+        return len(self.row_of)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the arrays, roughly."""
+        return self._vectors.nbytes + len(self.ids) * 400
+
+    def _start(self, rows: Sequence[IndexRow]) -> None:
+        self.ids: list[str] = []
+        self.versions: list[int] = []
+        self.row_of: dict[str, int] = {}
+        self.sessions, self.speakers, self.agents, self.types = Names(), Names(), Names(), Names()
+        self.labels: list[str] = []
+        self._capacity = 0
+        self._dims = next((len(row.vector) // 2 for row in rows if row.vector), 0)
+        self._allocate(max(1_024, len(rows)))
+        for row in rows:
+            self._fill(row)
+        if self._dims and rows:
+            blank = b"\0" * (2 * self._dims)
+            flat = b"".join(row.vector or blank for row in rows)
+            self._vectors[: len(rows)] = np.frombuffer(flat, dtype="<f2").reshape(len(rows), self._dims)
+            self._has_vector[: len(rows)] = [row.vector is not None for row in rows]
+        self.postings = Postings([row.terms for row in rows])
+        self._link()
+
+    def _allocate(self, capacity: int) -> None:
+        """Grow every array to `capacity` rows."""
+
+        def grown(name: str, dtype: type, fill: int, *shape: int) -> np.ndarray:
+            array = np.full((capacity, *shape), fill, dtype=dtype)
+            if self._capacity:
+                array[: self._capacity] = getattr(self, name)
+            return array
+
+        for name in ("_session", "_speaker", "_agent", "_type", "_position", "_prev", "_next"):
+            setattr(self, name, grown(name, np.int32, NONE))
+        for name, fill in (("_valid", UNKNOWN), ("_invalid", NEVER), ("_expires", NEVER), ("_created", 0)):
+            setattr(self, name, grown(name, np.int64, fill))
+        self._trust = grown("_trust", np.float32, 1)
+        self._alive = grown("_alive", np.bool_, 0)
+        self._has_vector = grown("_has_vector", np.bool_, 0)
+        self._vectors = grown("_vectors", np.float32, 0, self._dims)
+        self._capacity = capacity
+
+    def _fill(self, row: IndexRow) -> int:
+        at = len(self.ids)
+        if at == self._capacity:
+            self._allocate(self._capacity + max(1_024, self._capacity // 2))
+        self.ids.append(row.cube_id)
+        self.versions.append(row.version)
+        self.labels.append(row.labels)
+        self.row_of[row.cube_id] = at
+        self._session[at] = self.sessions.code(row.session)
+        self._speaker[at] = self.speakers.code(row.speaker.lower() if row.speaker else None)
+        self._agent[at] = self.agents.code(row.agent)
+        self._type[at] = self.types.code(row.type)
+        self._position[at] = NONE if row.position is None else row.position
+        self._valid[at] = UNKNOWN if row.valid_us is None else row.valid_us
+        self._invalid[at] = NEVER if row.invalid_us is None else row.invalid_us
+        self._expires[at] = NEVER if row.expires_us is None else row.expires_us
+        self._created[at] = row.created_us
+        self._trust[at] = row.trust
+        self._alive[at] = True
+        return at
+
+    def _append(self, row: IndexRow) -> None:
+        if row.vector and not self._dims:
+            self._dims = len(row.vector) // 2
+            self._vectors = np.zeros((self._capacity, self._dims), dtype=np.float32)
+        at = self._fill(row)
+        if row.vector:
+            self._vectors[at] = np.frombuffer(row.vector, dtype="<f2")
+            self._has_vector[at] = True
+        self.postings.append(row.terms)
+        session = int(self._session[at])
+        if session == NONE:
+            return
+        last = self._last.get(session)
+        if last is not None and self._order_key(last) > self._order_key(at):
+            self._link()
+            return
+        if last is not None:
+            self._next[last], self._prev[at] = at, last
+        self._last[session] = at
+
+    def _drop(self, cube_id: str) -> None:
+        at = self.row_of.pop(cube_id, None)
+        if at is None:
+            return
+        self._alive[at] = False
+        before, after = int(self._prev[at]), int(self._next[at])
+        if before != NONE:
+            self._next[before] = after
+        if after != NONE:
+            self._prev[after] = before
+        session = int(self._session[at])
+        if self._last.get(session) == at:
+            self._last[session] = before
+            if before == NONE:
+                del self._last[session]
+
+    def _order_key(self, at: int) -> tuple[int, int, int]:
+        return int(self._valid[at]), int(self._position[at]), int(self._created[at])
+
+    def _link(self) -> None:
+        """Chain the rows of each session by time, then place, then coming."""
+        num = len(self.ids)
+        self._prev[:num], self._next[:num] = NONE, NONE
+        alive = np.flatnonzero(self._alive[:num] & (self._session[:num] != NONE))
+        keys = (self._created, self._position, self._valid, self._session)
+        order = alive[np.lexsort([key[alive] for key in keys])]
+        same = self._session[order[1:]] == self._session[order[:-1]]
+        self._next[order[:-1][same]] = order[1:][same]
+        self._prev[order[1:][same]] = order[:-1][same]
+        ends = order[np.append(~same, True)] if len(order) else order
+        self._last = {int(self._session[at]): int(at) for at in ends}
+
+    # What methods read: views of shape (rows,)
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Unit vectors, shape (rows, dims), float32; zero where a row has none."""
+        return self._vectors[: len(self.ids)]
+
+    @property
+    def alive(self) -> np.ndarray:
+        """Which rows are a cube's newest searchable version."""
+        return self._alive[: len(self.ids)]
+
+    @property
+    def session(self) -> np.ndarray:
+        """Number of the session, -1 for none."""
+        return self._session[: len(self.ids)]
+
+    @property
+    def speaker(self) -> np.ndarray:
+        """Number of the speaker, -1 for none."""
+        return self._speaker[: len(self.ids)]
+
+    @property
+    def agent(self) -> np.ndarray:
+        """Number of the agent, -1 for none."""
+        return self._agent[: len(self.ids)]
+
+    @property
+    def type(self) -> np.ndarray:
+        """Number of the type."""
+        return self._type[: len(self.ids)]
+
+    @property
+    def valid(self) -> np.ndarray:
+        """True in the world since, microseconds; the least int64 where unknown."""
+        return self._valid[: len(self.ids)]
+
+    @property
+    def invalid(self) -> np.ndarray:
+        """No longer true in the world from, microseconds; the greatest int64 for never."""
+        return self._invalid[: len(self.ids)]
+
+    @property
+    def expires(self) -> np.ndarray:
+        """Kept until, microseconds; the greatest int64 for ever."""
+        return self._expires[: len(self.ids)]
+
+    @property
+    def trust(self) -> np.ndarray:
+        """Trust in [0, 1]."""
+        return self._trust[: len(self.ids)]
+
+    @property
+    def before(self) -> np.ndarray:
+        """Row of the turn before in the same session, -1 for none."""
+        return self._prev[: len(self.ids)]
+
+    @property
+    def after(self) -> np.ndarray:
+        """Row of the turn after in the same session, -1 for none."""
+        return self._next[: len(self.ids)]

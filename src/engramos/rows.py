@@ -1,0 +1,135 @@
+"""Rows that a vault gives to the pure methods: what a search index and a journal are made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from engramos.cube import CubeType, Form, State
+from engramos.errors import InvalidInputError
+
+
+class IndexRow(NamedTuple):
+    """What a search knows of one cube; times are microseconds since 1970, UTC."""
+
+    cube_id: str
+    version: int
+    agent: str | None
+    session: str | None
+    position: int | None
+    type: str
+    created_us: int
+    valid_us: int | None
+    invalid_us: int | None
+    expires_us: int | None
+    trust: float
+    speaker: str | None
+    labels: str
+    terms: bytes
+    vector: bytes | None
+    cube_key: int
+    """A number that is unique in the vault and grows with each new cube."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDelta:
+    """What changed in a user's index since a given place in the journal."""
+
+    seq: int
+    """The place in the journal that this delta reaches."""
+    is_full: bool
+    """True where the rows are the whole index and the reader starts anew."""
+    rows: tuple[IndexRow, ...]
+    gone: tuple[str, ...] = ()
+    """Ids of cubes that are no longer searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One change, as the journal keeps it."""
+
+    seq: int
+    user: str
+    at: datetime
+    kind: str
+    cube_id: str
+    version: int
+    actor: str
+    request_id: str
+    reason: str
+    seal: bytes
+    """Salted SHA-256 of the version as it was written; empty for an erasure."""
+    hash: bytes
+    """SHA-256 of this row and of the hash before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which cubes of a scope are meant; what is not given does not narrow.
+
+    Raises:
+        InvalidInputError: if a number is negative or a name is none of its enumeration.
+    """
+
+    types: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    speaker: str | None = None
+    label: str | None = None
+    source_ref: str | None = None
+    """The id it had where it came from."""
+    since: datetime | None = None
+    """Valid at or after this time."""
+    until: datetime | None = None
+    """Valid before this time."""
+    min_trust: float | None = None
+    match: str | None = None
+    """A full-text query: words, "a phrase", AND, OR, NOT, prefix*."""
+
+    def __post_init__(self) -> None:
+        for what, given, known in (
+            ("type", self.types, CubeType),
+            ("form", self.forms, Form),
+            ("state", self.states, State),
+        ):
+            for name in given:
+                if name not in list(known):
+                    raise InvalidInputError(f"{what} {name!r} is unknown: use {', '.join(known)}")
+        if self.min_trust is not None and not 0.0 <= self.min_trust <= 1.0:
+            raise InvalidInputError(f"min_trust is {self.min_trust}: give a number from 0 to 1")
+        for what, at in (("since", self.since), ("until", self.until)):
+            if at is not None and at.tzinfo is None:
+                raise InvalidInputError(f"{what} is {at.isoformat()} without a time zone: add one, as in tzinfo=UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What stays of an erased cube: that it was there."""
+
+    cube_id: str
+    erased_at: datetime
+    num_versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `verify` found wrong."""
+
+    what: str
+    """`version`, `index`, `vector`, `blob`, `journal`, `lineage`, `database`, `text_index`."""
+    which: str
+    problem: str
+    is_repaired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedJob:
+    """A job that a worker may run until its lease ends."""
+
+    tenant: str
+    job_key: int
+    queue: str
+    parameters: Mapping[str, Any]
+    attempts: int
+    fence: int
+    """Grows with each lease: a worker that was overtaken is refused by it."""

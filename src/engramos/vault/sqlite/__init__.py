@@ -1,0 +1,1 @@
+"""The vault in one SQLite file, by Python's own sqlite3."""

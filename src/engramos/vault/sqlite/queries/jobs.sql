@@ -1,0 +1,30 @@
+-- name: queue_job
+INSERT INTO jobs (tenant, queue, parameters, state, run_at_us, attempts, fence, last_error)
+SELECT :tenant, :queue, :parameters, 'queued', :run_at_us, 0, 0, ''
+WHERE NOT EXISTS (
+    SELECT 1 FROM jobs WHERE tenant = :tenant AND state = 'queued' AND queue = :queue AND parameters = :parameters
+        AND run_at_us = :run_at_us)
+
+-- name: lease_job
+UPDATE jobs SET state = 'leased', run_at_us = :lease_until_us, attempts = attempts + 1, fence = fence + 1
+WHERE tenant = :tenant AND job_key = (
+    SELECT job_key FROM jobs
+    WHERE tenant = :tenant AND state IN ('queued', 'leased') AND run_at_us <= :now_us
+        AND (:queue IS NULL OR queue = :queue)
+    ORDER BY run_at_us, job_key LIMIT 1)
+RETURNING job_key, queue, parameters, attempts, fence
+
+-- name: finish_job
+DELETE FROM jobs WHERE tenant = :tenant AND job_key = :job_key AND fence = :fence AND state = 'leased'
+RETURNING job_key
+
+-- name: fail_job
+UPDATE jobs SET state = :state, run_at_us = :run_at_us, last_error = :last_error
+WHERE tenant = :tenant AND job_key = :job_key AND fence = :fence AND state = 'leased'
+RETURNING job_key
+
+-- name: count_jobs
+SELECT queue, state, count(*) FROM jobs WHERE tenant = :tenant GROUP BY queue, state
+
+-- name: dead_jobs
+SELECT job_key, queue, parameters, attempts, last_error FROM jobs WHERE tenant = :tenant AND state = 'dead'

@@ -1,0 +1,1 @@
+"""Verbs: a user's actions, one a file. Each reads through the vault, decides, and commits once."""

@@ -1,0 +1,36 @@
+"""context: a block for a prompt with the memories that a question needs."""
+
+from collections.abc import Callable
+
+from engramos.errors import InvalidInputError
+from engramos.plaintext.contexts.block import ContextBlock, build, estimate_tokens
+from engramos.scope import Scope
+from engramos.verbs.parts import Parts
+from engramos.verbs.search import SearchOptions, search
+
+
+def context(
+    parts: Parts,
+    question: str,
+    scope: Scope,
+    options: SearchOptions,
+    budget_tokens: int = 1_000,
+    count_tokens: Callable[[str], int] = estimate_tokens,
+) -> ContextBlock:
+    """Return the found memories as data between tags, in order of time, within a token budget.
+
+    Args:
+        parts: of the open memory.
+        question: what the memories are for.
+        scope: tenant and user; an agent or a session narrows.
+        options: how to search; `limit` bounds the number of memories.
+        budget_tokens: what the block may take, 0 or more.
+        count_tokens: tokens of a text; the default guesses without a model.
+
+    Raises:
+        InvalidInputError: if the question is empty, or the budget is negative.
+    """
+    if isinstance(budget_tokens, bool) or not isinstance(budget_tokens, int) or budget_tokens < 0:
+        raise InvalidInputError(f"budget_tokens is {budget_tokens!r}: give a whole number of 0 or more")
+    hits = search(parts, question, scope, options)
+    return build([hit.cube for hit in hits], budget_tokens, count_tokens)

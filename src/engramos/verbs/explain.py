@@ -8,7 +8,7 @@ from engramos.cube import Edge, MemCube, Usage
 from engramos.rows import JournalRow
 from engramos.scope import Scope
 from engramos.verbs.parts import Parts
-from engramos.verbs.search import SearchOptions, allowed_rows, score
+from engramos.verbs.search import SearchOptions, allowed_rows, embedded, score
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ def explain(
 
 
 def _placing(parts: Parts, cube: MemCube, question: str, scope: Scope, options: SearchOptions) -> Placing:
+    vector = embedded(parts, question, options)
     with parts.lock:
         index = parts.index(scope)
         allowed = allowed_rows(parts, index, scope, options)
@@ -68,7 +69,7 @@ def _placing(parts: Parts, cube: MemCube, question: str, scope: Scope, options: 
             return Placing(None, 0.0, {}, num, f"it is {cube.header.state}, and only activated cubes are searched")
         if not allowed[row]:
             return Placing(None, 0.0, {}, num, _forbidden(cube, scope, options))
-        ranked = score(parts, index, question, scope, replace(options, limit=len(index)))
+        ranked = score(parts, index, question, vector, scope, replace(options, limit=len(index)))
     places = (ranked.rows == row).nonzero()[0]
     if not len(places):
         return Placing(None, 0.0, {}, num, "no step of the plan finds anything of the question in it")

@@ -64,8 +64,8 @@ class Parts:
             index = self.indexes.pop(key, None) or SearchIndex()
             delta = self.vault.index_delta(scope, index.seq)
             if delta is not None:
-                if delta.is_full:
-                    self.check_embedder()
+                # another process may have switched the embedder since
+                self.check_embedder()
                 index.apply(delta)
             self.indexes[key] = index
             while len(self.indexes) > 1 and sum(one.num_bytes for one in self.indexes.values()) > (

@@ -85,9 +85,11 @@ def search(parts: Parts, question: str, scope: Scope, options: SearchOptions) ->
         CorruptPayloadError: if a found cube's stored bytes are damaged.
     """
     check_text("the question", question, MAX_QUERY_BYTES)
-    index = _known_index(parts, scope, options) if options.known_at else parts.index(scope)
+    vector = embedded(parts, question, options)
+    index = _known_index(parts, scope, options) if options.known_at else None
     with parts.lock:
-        ranked = score(parts, index, question, scope, options)
+        index = index or parts.index(scope)
+        ranked = score(parts, index, question, vector, scope, options)
         found = [(index.ids[row], index.versions[row]) for row in ranked.rows]
     cubes = _read(parts, scope, found, options)
     if options.counts_as_use:
@@ -99,10 +101,23 @@ def search(parts: Parts, question: str, scope: Scope, options: SearchOptions) ->
     ]
 
 
-def score(parts: Parts, index: SearchIndex, question: str, scope: Scope, options: SearchOptions) -> Ranked:
-    """Return the ranked rows of an index for a question."""
+def embedded(parts: Parts, question: str, options: SearchOptions) -> np.ndarray | None:
+    """Return the question's vector, float32 (dims,); None where the plan or the settings use none."""
+    needs_vector = any(step.method == "dense" for step in options.plan.steps)
+    return parts.embedder.embed_query(question) if needs_vector and parts.embedder is not None else None
+
+
+def score(
+    parts: Parts,
+    index: SearchIndex,
+    question: str,
+    vector: np.ndarray | None,
+    scope: Scope,
+    options: SearchOptions,
+) -> Ranked:
+    """Return the ranked rows of an index for a question; the caller holds the lock of the parts."""
     allowed = allowed_rows(parts, index, scope, options)
-    query = make_query(parts, index, question, scope, options)
+    query = make_query(parts, index, question, vector, scope, options)
     steps, ranker = options.plan.methods
     found: dict[str, np.ndarray] = {}
     for step, retriever in steps:
@@ -113,13 +128,16 @@ def score(parts: Parts, index: SearchIndex, question: str, scope: Scope, options
     return ranker.rank(found, weights, allowed, options.limit)
 
 
-def make_query(parts: Parts, index: SearchIndex, question: str, scope: Scope, options: SearchOptions) -> Query:
+def make_query(
+    parts: Parts,
+    index: SearchIndex,
+    question: str,
+    vector: np.ndarray | None,
+    scope: Scope,
+    options: SearchOptions,
+) -> Query:
     """Return the question in the forms that methods need."""
     asked_at = options.asked_at or now()
-    needs_vector = any(step.method == "dense" for step in options.plan.steps)
-    vector = None
-    if needs_vector and parts.embedder is not None and index.vectors.shape[1]:
-        vector = parts.embedder.embed_query(question)
     times: list[TimeRange] = []
     if any(step.method == "times" for step in options.plan.steps):
         for time in find_times(question, asked_at):
@@ -134,7 +152,7 @@ def _resolve(
 ) -> TimeRange | None:
     """Return the range that "two weeks before the trip" means, by the time of the best cube for "the trip"."""
     narrowed = SearchOptions(1, options.where, options.as_of, None, options.asked_at, LEXICAL)
-    best = score(parts, index, time.anchor, scope, narrowed)
+    best = score(parts, index, time.anchor, None, scope, narrowed)
     if not len(best.rows) or index.valid[best.rows[0]] == UNKNOWN:
         return None
     return time.resolve(from_us(int(index.valid[best.rows[0]])))

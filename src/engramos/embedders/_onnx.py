@@ -54,7 +54,7 @@ def check_digest(path: Path, digest: str, step: str) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != digest:
-        raise CorruptPayloadError(f"{path} (SHA-256 {found} instead of {digest}; {step})", digest, found)
+        raise CorruptPayloadError(f"{path} (SHA-256 {found} instead of {digest})", digest, found, step)
     _checked.add(key)
 
 

@@ -1,6 +1,6 @@
 """BERT's uncased WordPiece tokenizer, in Python.
 
-Ours instead of the package `tokenizers`, which brings 14 more packages: docs/decisions/0004-own-wordpiece.md.
+Ours instead of the package `tokenizers`, which adds 13 packages to an install: docs/decisions/0004-own-wordpiece.md.
 """
 
 import unicodedata

@@ -62,11 +62,7 @@ class OpenaiEndpoint(Embedder):
     """The longest wait between two tries, >= 0; a server that asks for more gets an error at once."""
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.url) if isinstance(self.url, str) else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("url is no address: give one such as 'https://api.openai.com/v1'")
-        if parts.username is not None or parts.password is not None:
-            raise ConfigError("url holds a user or password: give the key as api_key")
+        _require_url(self.url)
         require_text("model", self.model)
         for name, most in (("dims", 65_536), ("batch", 4_096), ("max_chars", 10_000_000), ("attempts", 20)):
             require_between(name, getattr(self, name), 1, most)
@@ -160,6 +156,20 @@ class OpenaiEndpoint(Embedder):
         raise ModelError(f"{message} ({said or 'no reason given'}): check url, model and api_key") from None
 
 
+def _require_url(url: object) -> None:
+    """Check that a url is one; it is not shown, since it may hold a secret."""
+    try:
+        parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
+        is_address = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_address = is_address and url.isascii() and url.isprintable() and " " not in url and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConfigError("url is no address: give one such as 'https://api.openai.com/v1'")
+    if "@" in parts.netloc:
+        raise ConfigError("url holds a user or password: give the key as api_key")
+
+
 def _retry_after_s(value: str | None) -> float | None:
     """Return the seconds that a Retry-After header asks for: a number, or a date (RFC 9110, section 10.2.3)."""
     if value is None:
@@ -178,7 +188,7 @@ def _vectors(answer: bytes, count: int, dims: int, model: str) -> np.ndarray:
         data = json.loads(answer)["data"]
         places = [int(entry.get("index", place)) for place, entry in enumerate(data)]
         vectors = [np.array(entry["embedding"], dtype=np.float64) for entry in data]
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(
             f"model {model!r} answered with no list of vectors: check that url is an /embeddings"
         ) from error

@@ -277,6 +277,7 @@ class Usage:
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 """Compact JSON with sorted keys: the same value always gives the same text."""
 
+_NO_RETENTION = Retention()
 _TIMES = ("created_at", "expired_at", "valid_at", "invalid_at")
 
 
@@ -309,7 +310,7 @@ def header_to_json(header: Header) -> str:
         table["grants"] = [[grant.user, grant.right] for grant in header.grants]
     if header.labels:
         table["labels"] = list(header.labels)
-    if header.retention != Retention():
+    if header.retention != _NO_RETENTION:
         expires_at = header.retention.expires_at
         table["retention"] = [None if expires_at is None else to_us(expires_at), header.retention.is_held]
     return encode(table)
@@ -343,13 +344,17 @@ def header_from_json(text: str) -> Header:
 
 def payload_to_json(payload: Payload) -> str:
     """Return a payload as compact JSON, without the text of a plaintext payload, which is stored beside it."""
-    names = [name for name in type(payload).__dataclass_fields__ if name != "text"]
     table: dict[str, Any] = {}
-    for name in names:
+    for name in type(payload).__dataclass_fields__:
         value = getattr(payload, name)
-        if value is None or (isinstance(value, Mapping) and not value):
+        if value is None or value is _EMPTY or name == "text":
             continue
-        table[name] = dict(value) if isinstance(value, Mapping) else value
+        # asking whether a text is a mapping costs more than all the rest
+        if not isinstance(value, str | int) and isinstance(value, Mapping):
+            value = dict(value)
+            if not value:
+                continue
+        table[name] = value
     return encode(table)
 
 

@@ -7,6 +7,7 @@ A failpoint costs one dictionary look-up. They are armed by the setting `failpoi
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 from engramos.errors import ConfigError, StoreError
 
@@ -22,12 +23,17 @@ NAMES = (
     "before_migration",
     "after_migration",
 )
+ACTIONS = ("kill", "raise", "call")
 _armed: dict[str, list] = {}
 _lock = threading.Lock()
 
 
-def arm(text: str | None) -> None:
-    """Arm one failpoint, `NAME:ACTION[:COUNT]` with action `kill` or `raise`; None disarms all.
+def arm(text: str | None, call: Callable[[], object] | None = None) -> None:
+    """Arm one failpoint, `NAME:ACTION[:COUNT]` with action `kill`, `raise` or `call`; None disarms all.
+
+    Args:
+        text: which, and what is to happen there.
+        call: what the action `call` calls, such as a power cut of a simulated disk.
 
     Raises:
         ConfigError: if the name or the action is unknown.
@@ -37,9 +43,14 @@ def arm(text: str | None) -> None:
         return
     name, _, rest = text.partition(":")
     action, _, count = rest.partition(":")
-    if name not in NAMES or action not in ("kill", "raise") or (count and not count.isdigit()):
+    if (
+        name not in NAMES
+        or action not in ACTIONS
+        or (count and not count.isdigit())
+        or (action == "call") != bool(call)
+    ):
         raise ConfigError(f"failpoint {text!r}: write NAME:kill or NAME:raise, with NAME one of {', '.join(NAMES)}")
-    _armed[name] = [action, int(count or 1)]
+    _armed[name] = [action, int(count or 1), call]
 
 
 def reach(name: str) -> None:
@@ -57,4 +68,7 @@ def reach(name: str) -> None:
             return
     if armed[0] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif armed[0] == "call":
+        armed[2]()
+        return
     raise StoreError(f"failpoint {name} reached")

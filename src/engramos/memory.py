@@ -11,7 +11,7 @@ from engramos import config, failpoints
 from engramos.changes import Receipt
 from engramos.config import Settings
 from engramos.cube import Grant, MemCube
-from engramos.errors import EngramosError
+from engramos.errors import EngramosError, InvalidInputError
 from engramos.importers.base import Importer
 from engramos.plaintext.contexts.block import ContextBlock, estimate_tokens
 from engramos.plaintext.plan import DEFAULT, Plan
@@ -22,6 +22,8 @@ from engramos.vault.sqlite.vault import SqliteVault
 from engramos.verbs.add import AddOptions, Input
 from engramos.verbs.add import add as _add
 from engramos.verbs.context import context as _context
+from engramos.verbs.dump import Dumped
+from engramos.verbs.dump import dump as _dump
 from engramos.verbs.explain import Explanation
 from engramos.verbs.explain import explain as _explain
 from engramos.verbs.forget import Forgotten, Which
@@ -32,6 +34,8 @@ from engramos.verbs.history import history as _history
 from engramos.verbs.import_file import Imported
 from engramos.verbs.import_file import import_file as _import_file
 from engramos.verbs.list import list_cubes as _list
+from engramos.verbs.load import Loaded
+from engramos.verbs.load import load as _load
 from engramos.verbs.parts import Parts
 from engramos.verbs.reembed import reembed as _reembed
 from engramos.verbs.restore import restore as _restore
@@ -40,6 +44,8 @@ from engramos.verbs.search import search as _search
 from engramos.verbs.stats import stats as _stats
 from engramos.verbs.update import Revision
 from engramos.verbs.update import update as _update
+from engramos.verbs.verify import VerifyReport
+from engramos.verbs.verify import verify as _verify
 
 
 class MemoryOS:
@@ -68,6 +74,7 @@ class MemoryOS:
 
         Raises:
             ConfigError: if a setting does not fit.
+            InvalidInputError: if tenant, user or agent is no name.
             EmbedderMismatchError: if another embedder made the memory's vectors.
             MissingExtraError: if the embedder's packages are not installed.
             ForeignStoreError: if the folder holds something else, or a damaged memory.
@@ -77,8 +84,20 @@ class MemoryOS:
         return cls._open(config.load({"folder": folder, **settings}), may_mismatch=False)
 
     @classmethod
+    def open_for_reembed(cls, folder: str | Path | None = None, **settings: Any) -> Self:
+        """Open the memory although another embedder made its vectors, to look at it or to `reembed` it.
+
+        A search or an add that needs vectors still raises EmbedderMismatchError until `reembed` has run.
+
+        Raises:
+            ConfigError, ForeignStoreError, NewerSchemaError, StoreError: as `open` does.
+        """
+        return cls._open(config.load({"folder": folder, **settings}), may_mismatch=True)
+
+    @classmethod
     def _open(cls, settings: Settings, *, may_mismatch: bool) -> Self:
         failpoints.arm(settings.failpoint)
+        Scope(settings.tenant, settings.user, settings.agent)
         vault = SqliteVault(settings.folder, durability=settings.durability, driver=settings.driver)
         parts = Parts(vault, settings)
         try:
@@ -100,11 +119,21 @@ class MemoryOS:
         """The scope of verbs that are given none."""
         return self._parts.settings.scope
 
+    def _asked(self, scope: Scope | None) -> Scope:
+        if scope is None:
+            return self.scope
+        if not isinstance(scope, Scope):
+            raise InvalidInputError(f"scope is {scope!r}: give Scope(tenant, user)")
+        return scope
+
     def close(self) -> None:
         """Store what is counted, finish what is queued, and close the files."""
-        if not self._parts.vault.is_closed:
+        if self._parts.vault.is_closed:
+            return
+        try:
             self._parts.flush_uses()
             run_due(self._parts)
+        finally:
             self._parts.vault.close()
 
     def __enter__(self) -> Self:
@@ -130,8 +159,8 @@ class MemoryOS:
         scope: Scope | None = None,
     ) -> Receipt:
         """Store texts, messages or documents, durably and all together; see `engramos.verbs.add`."""
-        options = AddOptions(type, speaker, session, at, tuple(labels), trust, keep_for, is_held)
-        return _add(self._parts, items, scope or self.scope, options, idempotency_key=idempotency_key, dry_run=dry_run)
+        options = AddOptions(type, speaker, session, at, labels, trust, keep_for, is_held)
+        return _add(self._parts, items, self._asked(scope), options, idempotency_key=idempotency_key, dry_run=dry_run)
 
     def import_file(
         self,
@@ -144,7 +173,7 @@ class MemoryOS:
     ) -> Imported:
         """Import a file of conversations or documents; see `engramos.verbs.import_file`."""
         return _import_file(
-            self._parts, Path(path), scope or self.scope, importer=importer, is_strict=is_strict, progress=progress
+            self._parts, Path(path), self._asked(scope), importer=importer, is_strict=is_strict, progress=progress
         )
 
     def search(
@@ -161,7 +190,7 @@ class MemoryOS:
     ) -> Sequence[Hit]:
         """Return the best cubes for a question, with the parts of each score; see `engramos.verbs.search`."""
         options = SearchOptions(limit, where or Filter(), as_of, known_at, asked_at, plan)
-        return _search(self._parts, question, scope or self.scope, options)
+        return _search(self._parts, question, self._asked(scope), options)
 
     def context(
         self,
@@ -177,7 +206,7 @@ class MemoryOS:
     ) -> ContextBlock:
         """Return a block for a prompt, framed as data; see `engramos.verbs.context`."""
         options = SearchOptions(limit, where or Filter(), as_of, None, asked_at)
-        return _context(self._parts, question, scope or self.scope, options, budget_tokens, count_tokens)
+        return _context(self._parts, question, self._asked(scope), options, budget_tokens, count_tokens)
 
     def get(
         self,
@@ -188,7 +217,7 @@ class MemoryOS:
         scope: Scope | None = None,
     ) -> MemCube:
         """Return one cube; see `engramos.verbs.get`."""
-        return _get(self._parts, cube_id, scope or self.scope, version=version, known_at=known_at)
+        return _get(self._parts, cube_id, self._asked(scope), version=version, known_at=known_at)
 
     def list(
         self,
@@ -202,11 +231,11 @@ class MemoryOS:
     ) -> Sequence[MemCube]:
         """Return cubes in the order of their making; see `engramos.verbs.list`."""
         where = where or Filter()
-        return _list(self._parts, scope or self.scope, where, as_of=as_of, known_at=known_at, after=after, limit=limit)
+        return _list(self._parts, self._asked(scope), where, as_of=as_of, known_at=known_at, after=after, limit=limit)
 
     def history(self, cube_id: str, *, scope: Scope | None = None) -> History:
         """Return all versions of a cube and who made them; see `engramos.verbs.history`."""
-        return _history(self._parts, cube_id, scope or self.scope)
+        return _history(self._parts, cube_id, self._asked(scope))
 
     def update(
         self,
@@ -226,13 +255,12 @@ class MemoryOS:
         scope: Scope | None = None,
     ) -> MemCube:
         """Write a further version of a cube; see `engramos.verbs.update`."""
-        some_labels = None if labels is None else tuple(labels)
         some_grants = None if grants is None else tuple(grants)
-        revision = Revision(text, speaker, some_labels, valid_at, invalid_at, trust, some_grants, is_held)
+        revision = Revision(text, speaker, labels, valid_at, invalid_at, trust, some_grants, is_held)
         return _update(
             self._parts,
             cube_id,
-            scope or self.scope,
+            self._asked(scope),
             revision,
             expected_version=expected_version,
             force=force,
@@ -259,7 +287,7 @@ class MemoryOS:
             self._parts,
             Which(ids, where, subject),
             act,
-            scope or self.scope,
+            self._asked(scope),
             expected_version=expected_version,
             by=by,
             at=at,
@@ -271,7 +299,7 @@ class MemoryOS:
         self, cube_id: str, *, version: int | None = None, dry_run: bool = False, scope: Scope | None = None
     ) -> MemCube:
         """Bring a cube or an earlier version back; see `engramos.verbs.restore`."""
-        return _restore(self._parts, cube_id, scope or self.scope, version=version, dry_run=dry_run)
+        return _restore(self._parts, cube_id, self._asked(scope), version=version, dry_run=dry_run)
 
     def explain(
         self,
@@ -284,11 +312,11 @@ class MemoryOS:
     ) -> Explanation:
         """Return where a cube comes from, and how it fares for a question; see `engramos.verbs.explain`."""
         options = SearchOptions(as_of=as_of, asked_at=asked_at)
-        return _explain(self._parts, cube_id, scope or self.scope, question, options)
+        return _explain(self._parts, cube_id, self._asked(scope), question, options)
 
     def stats(self, *, scope: Scope | None = None) -> dict[str, Any]:
         """Return numbers of a user's memory; see `engramos.verbs.stats`."""
-        return _stats(self._parts, scope or self.scope)
+        return _stats(self._parts, self._asked(scope))
 
     def backup(self, target: str | Path) -> Path:
         """Write a consistent copy into a new folder, while others read and write, and return its path.
@@ -297,6 +325,20 @@ class MemoryOS:
             StoreError: if the folder exists already or cannot be written.
         """
         return self._parts.vault.backup(Path(target))
+
+    def dump(self, target: str | Path, *, overwrite: bool = False, scope: Scope | None = None) -> Dumped:
+        """Write a user's whole memory into one archive file; see `engramos.verbs.dump`."""
+        return _dump(self._parts, Path(target), self._asked(scope), overwrite=overwrite)
+
+    def load(
+        self, path: str | Path, *, progress: Callable[[int], None] = lambda num: None, scope: Scope | None = None
+    ) -> Loaded:
+        """Load an archive that `dump` wrote, all of it or nothing; see `engramos.verbs.load`."""
+        return _load(self._parts, Path(path), self._asked(scope), progress=progress)
+
+    def verify(self, *, repair: bool = False, repair_from: str | Path | None = None) -> VerifyReport:
+        """Check everything in the folder, of all tenants, and repair it where asked; see `engramos.verbs.verify`."""
+        return _verify(self._parts, repair=repair, repair_from=None if repair_from is None else Path(repair_from))
 
     def reembed(self, *, progress: Callable[[int], None] = lambda num: None) -> int:
         """Make all vectors anew with the settings' embedder; see `engramos.verbs.reembed`."""

@@ -1,5 +1,6 @@
 """What comes in: messages of a conversation and documents, checked before anything is stored."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -55,6 +56,32 @@ def check_time(what: str, at: object) -> datetime:
         raise InvalidInputError(f"{what} is {at.isoformat()}: outside the years 1 to 9999 in UTC") from error
 
 
+def check_labels(labels: object) -> tuple[str, ...]:
+    """Return labels, each once; the index keeps them between bars, so none may hold one.
+
+    Raises:
+        InvalidInputError: if they are one text, or one cannot be a label.
+    """
+    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
+        raise InvalidInputError(f"labels are {labels!r}: give a list of them")
+    kept = tuple(dict.fromkeys(check_name("label", label) for label in labels))
+    for label in kept:
+        if "|" in label:
+            raise InvalidInputError(f"label {label!r} holds a '|': leave it out")
+    return kept
+
+
+def check_trust(trust: object, what: str = "trust") -> float:
+    """Return a trust, a number from 0 to 1.
+
+    Raises:
+        InvalidInputError: if it is none.
+    """
+    if isinstance(trust, bool) or not isinstance(trust, int | float) or not 0.0 <= trust <= 1.0:
+        raise InvalidInputError(f"{what} is {trust!r}: give a number from 0 to 1")
+    return float(trust)
+
+
 def check_role(role: object) -> str:
     """Return a message's role, `user`, `assistant`, `system` or `tool`.
 
@@ -108,8 +135,7 @@ class Message:
         for what, value in (("speaker", self.speaker), ("session", self.session), ("message id", self.message_id)):
             if value is not None:
                 check_name(what, value)
-        for label in self.labels:
-            check_name("label", label)
+        object.__setattr__(self, "labels", check_labels(self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +164,7 @@ class Document:
             check_name("document id", self.document_id)
         if self.at is not None:
             object.__setattr__(self, "at", check_time("document time", self.at))
-        for label in self.labels:
-            check_name("label", label)
+        object.__setattr__(self, "labels", check_labels(self.labels))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """Rows that a vault gives to the pure methods: what a search index and a journal are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from engramos.cube import CubeType, Form, State
 from engramos.errors import InvalidInputError
+from engramos.messages import check_text, check_time, check_trust
+
+MAX_FILTER_BYTES = 10_000
 
 
 class IndexRow(NamedTuple):
@@ -42,6 +45,10 @@ class IndexDelta:
     rows: tuple[IndexRow, ...]
     gone: tuple[str, ...] = ()
     """Ids of cubes that are no longer searched."""
+    embedder_key: int = 0
+    """Stands for the embedder that made the rows' vectors, unique in the vault; 0 for none."""
+    embedder: str | None = None
+    """Its fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ class Filter:
     """A full-text query: words, "a phrase", AND, OR, NOT, prefix*."""
 
     def __post_init__(self) -> None:
+        self._check_texts()
         for what, given, known in (
             ("type", self.types, CubeType),
             ("form", self.forms, Form),
@@ -95,11 +103,22 @@ class Filter:
             for name in given:
                 if name not in list(known):
                     raise InvalidInputError(f"{what} {name!r} is unknown: use {', '.join(known)}")
-        if self.min_trust is not None and not 0.0 <= self.min_trust <= 1.0:
-            raise InvalidInputError(f"min_trust is {self.min_trust}: give a number from 0 to 1")
-        for what, at in (("since", self.since), ("until", self.until)):
-            if at is not None and at.tzinfo is None:
-                raise InvalidInputError(f"{what} is {at.isoformat()} without a time zone: add one, as in tzinfo=UTC")
+        if self.min_trust is not None:
+            check_trust(self.min_trust, "min_trust")
+        for what in ("since", "until"):
+            if (at := getattr(self, what)) is not None:
+                object.__setattr__(self, what, check_time(what, at))
+
+    def _check_texts(self) -> None:
+        for what in ("types", "forms", "states"):
+            if isinstance(given := getattr(self, what), str) or not isinstance(given, Iterable):
+                raise InvalidInputError(f"{what} is {given!r}: give a tuple of names")
+            object.__setattr__(self, what, tuple(given))
+        for what in ("speaker", "label", "source_ref", "match"):
+            if (value := getattr(self, what)) is not None:
+                check_text(what, value, MAX_FILTER_BYTES)
+        if self.label is not None and "|" in self.label:
+            raise InvalidInputError(f"label {self.label!r} holds a '|', and no label does")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ def may(header: Header, scope: Scope, right: str) -> bool:
 
 
 def is_over(header: Header, now: datetime) -> bool:
-    """Return whether a cube's retention has ended."""
-    expires_at = header.retention.expires_at
-    return expires_at is not None and expires_at <= now
+    """Return whether a cube's retention has ended; while a legal hold lasts, it has not."""
+    retention = header.retention
+    return not retention.is_held and retention.expires_at is not None and retention.expires_at <= now
 
 
 def check(header: Header | None, cube_id: str, scope: Scope, right: str, now: datetime) -> Header:

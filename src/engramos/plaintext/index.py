@@ -37,6 +37,8 @@ class SearchIndex:
     def __init__(self) -> None:
         self.seq = 0
         """The place in the tenant's journal that this index has reached."""
+        self.embedder_key = 0
+        """Stands for the embedder that made the vectors; 0 for none."""
         self._start(())
 
     def apply(self, delta: IndexDelta) -> None:
@@ -49,7 +51,7 @@ class SearchIndex:
             for row in delta.rows:
                 self._drop(row.cube_id)
                 self._append(row)
-        self.seq = delta.seq
+        self.seq, self.embedder_key = delta.seq, delta.embedder_key
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,6 +68,7 @@ class SearchIndex:
 
     def _start(self, rows: Sequence[IndexRow]) -> None:
         self.ids: list[str] = []
+        self._is_in_order, self._order = True, None
         self.versions: list[int] = []
         self.row_of: dict[str, int] = {}
         self.sessions, self.speakers, self.agents, self.types = Names(), Names(), Names(), Names()
@@ -106,6 +109,9 @@ class SearchIndex:
         at = len(self.ids)
         if at == self._capacity:
             self._allocate(self._capacity + max(1_024, self._capacity // 2))
+        if at and row.cube_id < self.ids[-1]:
+            self._is_in_order = False
+        self._order = None
         self.ids.append(row.cube_id)
         self.versions.append(row.version)
         self.labels.append(row.labels)
@@ -174,6 +180,18 @@ class SearchIndex:
         self._prev[order[1:][same]] = order[:-1][same]
         ends = order[np.append(~same, True)] if len(order) else order
         self._last = {int(self._session[at]): int(at) for at in ends}
+
+    @property
+    def order(self) -> np.ndarray | None:
+        """The rows in the order of their ids, i.e. of their making; None where they stand so already.
+
+        A cube that changed has a late row until the next start: ties must not depend on that.
+        """
+        if self._is_in_order:
+            return None
+        if self._order is None:
+            self._order = np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), dtype=np.int64)
+        return self._order
 
     # What methods read: views of shape (rows,)
 

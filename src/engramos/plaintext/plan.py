@@ -33,6 +33,7 @@ class Plan:
 
     steps: tuple[Step, ...]
     ranker: str = "linear"
+    """A method's name, or `{ method = "reciprocal", k = 10 }`."""
 
     def __post_init__(self) -> None:
         names = [step.name for step in self.steps]
@@ -48,25 +49,22 @@ class Plan:
             ConfigError: if a parameter does not fit.
         """
         made = [(step, RETRIEVERS.make(step.method, **step.parameters)) for step in self.steps]
-        return made, RANKERS.make(self.ranker)
-
-
-def _around(name: str, of: str, weight: float, before: int, after: int) -> Step:
-    return Step(name, "neighbours", weight, {"of": of, "before": before, "after": after})
+        return made, RANKERS.parse(self.ranker)
 
 
 DEFAULT = Plan(
     (
-        Step("lexical", "lexical", 1.0),
-        Step("dense", "dense", 1.0),
-        _around("lexical_near", "lexical", 0.4, 1, 1),
-        _around("dense_near", "dense", 0.4, 1, 1),
-        _around("lexical_far", "lexical", 0.2, 3, 3),
-        _around("dense_far", "dense", 0.2, 3, 3),
-        Step("lexical_session", "sessions", 0.3, {"of": "lexical"}),
-        Step("dense_session", "sessions", 0.3, {"of": "dense"}),
-        Step("speaker", "speakers", 0.3),
-        Step("time", "times", 0.3),
+        Step("lexical", "lexical", 1.16, {"k1": 0.5, "b": 0.2, "speaker_weight": 0.3}),
+        Step("lexical_near", "lexical", 1.43, {"k1": 0.8, "b": 0.4, "window": 3, "speaker_weight": 0.3}),
+        Step("dense", "dense", 1.15),
+        Step("dense_near", "neighbours", 1.05, {"of": "dense", "window": 1}),
+        Step("dense_far", "neighbours", 1.02, {"of": "dense", "window": 3}),
+        Step("session", "sessions", 0.86, {"of": "lexical"}),
+        Step("reply", "replies", 0.32, {"of": "lexical"}),
+        Step("dense_reply", "replies", 0.43, {"of": "dense"}),
+        Step("statement", "statements", 0.67),
+        Step("speaker", "speakers", 0.71),
+        Step("time", "times", 1.2),
     )
 )
 """What a search does when no plan is given. Weights: see docs/decisions/0007-hybrid-search.md."""
@@ -76,3 +74,6 @@ LEXICAL = Plan((Step("lexical", "lexical", 1.0),))
 
 DENSE = Plan((Step("dense", "dense", 1.0),))
 """Vectors alone."""
+
+HYBRID = Plan((Step("lexical", "lexical", 1.0), Step("dense", "dense", 1.0)), "{ method = 'reciprocal', k = 60.0 }")
+"""BM25 and vectors by reciprocal rank fusion, as stock hybrids do it."""

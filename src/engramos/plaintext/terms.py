@@ -5,6 +5,7 @@ term in 43,000 shares its number with another, which costs a little precision an
 """
 
 import re
+import threading
 import unicodedata
 import zlib
 from collections import Counter
@@ -29,15 +30,24 @@ STOP_WORDS = frozenset(
 )
 """Words that say nothing about which memory is meant, the question words among them."""
 
+ASKS = zlib.crc32(b"?")
+"""The term of a text that ends with a question; no word has it, so that a question never looks for it by accident."""
+
+_ENDS_ASKING = re.compile(r"[?？؟][\s\"'”’»)]*(?:\[[^\]]*\]\s*)?\Z")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _MONTHS = "january february march april may june july august september october november december".split()
 
 
-@lru_cache(maxsize=1)
-def _stemmer():
-    import snowballstemmer
+_local = threading.local()
 
-    return snowballstemmer.stemmer("porter")
+
+def _stem(word: str) -> str:
+    """Return a word's stem; each thread has a stemmer of its own, since one keeps the word that it works on."""
+    if not hasattr(_local, "stemmer"):
+        import snowballstemmer
+
+        _local.stemmer = snowballstemmer.stemmer("porter")
+    return _local.stemmer.stemWord(word)
 
 
 @lru_cache(maxsize=131_072)
@@ -52,7 +62,7 @@ def term_of(word: str) -> int | None:
     if not bare.isascii():
         parts = unicodedata.normalize("NFKD", bare)
         bare = "".join(letter for letter in parts if not unicodedata.combining(letter))
-    return zlib.crc32(_stemmer().stemWord(bare).encode("utf-8", "surrogatepass"))
+    return zlib.crc32(_stem(bare).encode("utf-8", "surrogatepass"))
 
 
 def words(text: str) -> list[str]:
@@ -65,6 +75,11 @@ def terms(text: str) -> Counter[int]:
     found = Counter(map(term_of, words(text)))
     found.pop(None, None)
     return found
+
+
+def asks(text: str) -> bool:
+    """Return whether a text ends with a question; a note in brackets behind it, such as of an image, may follow."""
+    return _ENDS_ASKING.search(text, max(0, len(text) - 500)) is not None
 
 
 def date_words(at: datetime | None) -> str:

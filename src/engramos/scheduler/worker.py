@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from engramos.changes import Erase, Request
 from engramos.clock import new_id, now_us
-from engramos.errors import EngramosError
+from engramos.errors import EngramosError, JobFailedError
 from engramos.rows import LeasedJob
 from engramos.scheduler.triggers import triggered_by
 from engramos.scope import Scope
@@ -18,6 +18,8 @@ from engramos.vault.sqlite.vault import SqliteVault
 LEASE_S = 120.0
 MAX_ATTEMPTS = 8
 FIRST_DELAY_S = 1.0
+WAIT_S = 60.0
+"""Until a job that waits for another process is looked at again."""
 ACTOR = "engramos"
 
 
@@ -37,44 +39,65 @@ def run_due(parts: HasVault, limit: int = 1_000) -> int:
 
 
 def scrub_now(parts: HasVault, tenant: str) -> Scrubbed:
-    """Run a tenant's waiting scrubs now and return what they reached together."""
-    is_complete, blobs = True, []
+    """Run a tenant's waiting scrubs now, as one, and return what was reached; what fails is tried again later."""
+    jobs: list[LeasedJob] = []
     while (job := parts.vault.lease_job(tenant, LEASE_S, "scrub")) is not None:
-        scrubbed = parts.vault.scrub(tenant, job.parameters.get("blobs", ()))
-        blobs.extend(scrubbed.blobs)
+        jobs.append(job)
+    if not jobs:
+        return Scrubbed(True, ())
+    blobs = sorted({blob for job in jobs for blob in job.parameters.get("blobs", ())})
+    try:
+        scrubbed = parts.vault.scrub(tenant, blobs)
+    except EngramosError as error:
+        for job in jobs:
+            _put_back(parts, job, error)
+        return Scrubbed(False, ())
+    for job in jobs:
         if scrubbed.is_complete:
             parts.vault.finish_job(job)
         else:
-            is_complete = False
-            parts.vault.fail_job(job, EngramosError("a reader keeps the write-ahead log"), _retry_at_us(job))
-    return Scrubbed(is_complete, tuple(blobs))
+            _let_wait(parts, job)
+    return scrubbed
 
 
 def _run(parts: HasVault, job: LeasedJob) -> bool:
-    handler = HANDLERS.get(job.queue)
     try:
+        if job.attempts > MAX_ATTEMPTS:
+            raise JobFailedError("its worker died at every attempt: see why, then queue it again")
+        handler = HANDLERS.get(job.queue)
         if handler is None:
-            raise EngramosError(f"no handler for queue {job.queue!r}: a newer engramos queued it")
-        handler(parts, job)
+            raise JobFailedError(f"no handler for queue {job.queue!r}: a newer engramos queued it")
+        is_done = handler(parts, job)
     except EngramosError as error:
-        parts.vault.fail_job(job, error, _retry_at_us(job))
+        _put_back(parts, job, error)
+        return False
+    except Exception as error:
+        # one bad job must keep nobody from opening the memory; what a stranger's error says could be content
+        _put_back(parts, job, JobFailedError(f"{type(error).__name__} while running {job.queue!r}"))
+        return False
+    if not is_done:
+        _let_wait(parts, job)
         return False
     return parts.vault.finish_job(job)
 
 
-def _retry_at_us(job: LeasedJob) -> int | None:
-    """Return when to try again, later after each attempt; None after the last."""
-    if job.attempts >= MAX_ATTEMPTS:
-        return None
-    return now_us() + int(FIRST_DELAY_S * 2**job.attempts * 1e6)
+def _put_back(parts: HasVault, job: LeasedJob, error: EngramosError) -> None:
+    """Put a job back, later after each attempt, and among the dead after the last."""
+    delay_us = int(FIRST_DELAY_S * 2**job.attempts * 1e6)
+    parts.vault.fail_job(job, error, now_us() + delay_us if job.attempts < MAX_ATTEMPTS else None)
 
 
-def _scrub(parts: HasVault, job: LeasedJob) -> None:
-    if not parts.vault.scrub(job.tenant, job.parameters.get("blobs", ())).is_complete:
-        raise EngramosError("a reader of another process keeps the write-ahead log")
+def _let_wait(parts: HasVault, job: LeasedJob) -> None:
+    """Put a job back that waits for another process, however often: an erasure must not be given up."""
+    error = JobFailedError("a reader of another process keeps the write-ahead log")
+    parts.vault.fail_job(job, error, now_us() + int(WAIT_S * 1e6), counts=False)
 
 
-def _sweep(parts: HasVault, job: LeasedJob) -> None:
+def _scrub(parts: HasVault, job: LeasedJob) -> bool:
+    return parts.vault.scrub(job.tenant, job.parameters.get("blobs", ())).is_complete
+
+
+def _sweep(parts: HasVault, job: LeasedJob) -> bool:
     """Erase what its retention has ended for; a legal hold keeps it."""
     while found := parts.vault.expired(job.tenant):
         changes = [Erase(cube_id, version) for cube_id, version, _ in found]
@@ -82,6 +105,8 @@ def _sweep(parts: HasVault, job: LeasedJob) -> None:
         scope = Scope(job.tenant, ACTOR)
         parts.vault.commit(changes, scope=scope, request=request, jobs=triggered_by(changes))
     scrub_now(parts, job.tenant)
+    return True
 
 
-HANDLERS: dict[str, Callable[[Any, LeasedJob], None]] = {"scrub": _scrub, "sweep": _sweep}
+HANDLERS: dict[str, Callable[[Any, LeasedJob], bool]] = {"scrub": _scrub, "sweep": _sweep}
+"""By queue: does the job and returns whether it is done; False lets it wait for another process."""

@@ -8,6 +8,7 @@ import io
 import re
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,12 +62,10 @@ class ArchiveReader:
             if not stat.S_ISREG(self.path.stat().st_mode):
                 raise refusal(self.path, "it is not a file", "give a file that 'engramos dump' wrote")
             self._file = open(self.path, "rb")  # noqa: SIM115 - see close
-        try:
-            with disk_errors(ArchiveError, f"reading archive {self.path}"):
-                self._open()
-        except BaseException:
-            self._file.close()
-            raise
+        with ExitStack() as undo, disk_errors(ArchiveError, f"reading archive {self.path}"):
+            undo.callback(self._file.close)
+            self._open()
+            undo.pop_all()
 
     def __enter__(self) -> Self:
         return self

@@ -20,7 +20,7 @@ from engramos.cube import (
 )
 from engramos.errors import InvalidInputError
 from engramos.importers._chat import read_message
-from engramos.messages import Document, Message, Problem, check_time
+from engramos.messages import Document, Message, Problem, check_labels, check_text, check_time, check_trust
 from engramos.plaintext.passages import passages
 from engramos.scope import Scope, check_name
 from engramos.verbs.parts import Parts, with_entries
@@ -28,7 +28,8 @@ from engramos.verbs.parts import Parts, with_entries
 Input = str | Message | Document | Mapping[str, Any]
 """A text, a message, a document, or a message as OpenAI and Anthropic write it."""
 
-MAX_KEY_LENGTH = 256
+NO_TIME, MOST = timedelta(0), timedelta(days=365_250)
+_TYPES = frozenset(one.value for one in CubeType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,12 @@ class AddOptions:
         for what, value in (("speaker", self.speaker), ("session", self.session)):
             if value is not None:
                 check_name(what, value)
-        for label in self.labels:
-            if "|" in check_name("label", label):
-                raise InvalidInputError(f"label {label!r} holds a '|': leave it out")
-        if self.keep_for is not None and self.keep_for <= timedelta(0):
-            raise InvalidInputError(f"keep_for is {self.keep_for}: give a time above 0")
+        object.__setattr__(self, "labels", check_labels(self.labels))
+        object.__setattr__(self, "trust", check_trust(self.trust))
+        if self.keep_for is not None and not (isinstance(self.keep_for, timedelta) and NO_TIME < self.keep_for < MOST):
+            raise InvalidInputError(f"keep_for is {self.keep_for!r}: give a timedelta above 0 and below 1,000 years")
+        if not isinstance(self.is_held, bool):
+            raise InvalidInputError(f"is_held is {self.is_held!r}: give True or False")
 
 
 def add(
@@ -92,13 +94,13 @@ def add(
         QuotaExceededError: if a text is too long.
         IdempotencyConflictError: if the key was used for other content.
     """
-    records = list(read_items(items))
+    records, body = list(read_items(items)), ""
     if idempotency_key is not None:
         check_name("idempotency key", idempotency_key)
-    body = hashlib.sha256(encode([[_body(record) for record in records], _body(options)]).encode()).hexdigest()
-    if idempotency_key is not None and (known := parts.vault.known_receipt(scope, idempotency_key, body)):
-        return known
-    cubes = [cube for record in _with_positions(records) for cube in _cubes(record, scope, options)]
+        body = body_digest(records, options)
+        if known := parts.vault.known_receipt(scope, idempotency_key, body):
+            return known
+    cubes = [cube for placed in with_places(records, {}) for cube in cubes_of(placed, scope, options)]
     changes = with_entries(parts, Create, cubes)
     return parts.commit(
         changes, scope, idempotency_key=idempotency_key, body_digest=body, dry_run=dry_run, reason="add"
@@ -124,25 +126,34 @@ def read_items(items: Input | Iterable[Input]) -> Iterable[Message | Document]:
                     raise InvalidInputError(f"{record.position}: {record.problem}")
                 yield record
         else:
-            yield Message(item)
+            yield Message(check_text(f"item {num}", item))
     if num == 0:
         raise InvalidInputError("there is nothing to add: give at least one item")
+
+
+def body_digest(records: Sequence[Message | Document], options: AddOptions) -> str:
+    """Return the SHA-256 of all that is asked to be added, to tell a retry from another request."""
+    return hashlib.sha256(encode([[_body(record) for record in records], _body(options)]).encode()).hexdigest()
 
 
 def _body(record: Any) -> list[str]:
     return [repr(getattr(record, name)) for name in record.__dataclass_fields__]
 
 
-def _with_positions(records: Sequence[Message | Document]) -> Iterable[tuple[Message | Document, int]]:
-    places: dict[str | None, int] = {}
+def with_places(
+    records: Iterable[Message | Document], places: dict[str | None, int]
+) -> Iterable[tuple[Message | Document, int]]:
+    """Yield records with their places within their sessions; `places` holds the next place of each session."""
     for record in records:
-        session = record.session if isinstance(record, Message) else None
-        place = places.get(session, 0)
-        places[session] = place + 1
+        place = 0
+        if isinstance(record, Message):
+            place = places.get(record.session, 0)
+            places[record.session] = place + 1
         yield record, place
 
 
-def _cubes(placed: tuple[Message | Document, int], scope: Scope, options: AddOptions) -> Iterable[MemCube]:
+def cubes_of(placed: tuple[Message | Document, int], scope: Scope, options: AddOptions) -> Iterable[MemCube]:
+    """Yield the cubes that a record becomes: one for a message, one a passage for a document."""
     record, place = placed
     if isinstance(record, Document):
         yield from _document_cubes(record, scope, options)
@@ -169,7 +180,7 @@ def _header(
     ref: str | None,
 ) -> Header:
     created_at = now()
-    if options.type not in list(CubeType):
+    if options.type not in _TYPES:
         raise InvalidInputError(f"type {options.type!r} is unknown: use episode, fact, profile, procedure, resource")
     expires_at = None if options.keep_for is None else created_at + options.keep_for
     return Header(
@@ -177,7 +188,7 @@ def _header(
         version=1,
         form=Form.PLAINTEXT,
         type=CubeType(options.type),
-        scope=replace(scope, session=session or scope.session),
+        scope=Scope(scope.tenant, scope.user, scope.agent, session) if session else scope,
         created_at=created_at,
         valid_at=at or options.at or created_at,
         actor=scope.user if scope.agent is None else f"{scope.user}/{scope.agent}",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from engramos.clock import now, to_us
-from engramos.cube import Edge, MemCube, Usage
+from engramos.cube import Edge, Form, MemCube, Usage
 from engramos.rows import JournalRow
 from engramos.scope import Scope
 from engramos.verbs.parts import Parts
@@ -66,7 +66,7 @@ def _placing(parts: Parts, cube: MemCube, question: str, scope: Scope, options: 
         num = int(allowed.sum())
         row = index.row_of.get(cube.id)
         if row is None:
-            return Placing(None, 0.0, {}, num, f"it is {cube.header.state}, and only activated cubes are searched")
+            return Placing(None, 0.0, {}, num, _unsearched(cube, scope))
         if not allowed[row]:
             return Placing(None, 0.0, {}, num, _forbidden(cube, scope, options))
         ranked = score(parts, index, question, vector, scope, replace(options, limit=len(index)))
@@ -78,6 +78,15 @@ def _placing(parts: Parts, cube: MemCube, question: str, scope: Scope, options: 
     most = max(shares, key=lambda name: shares[name], default="none")
     reason = f"place {at + 1} of {len(ranked.rows)}; most of its score comes from {most}"
     return Placing(at + 1, float(ranked.scores[at]), shares, num, reason)
+
+
+def _unsearched(cube: MemCube, scope: Scope) -> str:
+    header = cube.header
+    if header.scope.user != scope.user:
+        return f"it belongs to user {header.scope.user!r}, and a search goes over a user's own cubes"
+    if header.form is not Form.PLAINTEXT:
+        return f"its form is {header.form}, and only plaintext is searched"
+    return f"it is {header.state}, and only activated and frozen cubes are searched"
 
 
 def _forbidden(cube: MemCube, scope: Scope, options: SearchOptions) -> str:

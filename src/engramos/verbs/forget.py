@@ -4,6 +4,7 @@
 versions, index rows, vectors, blobs and whatever was derived from it, and leaves a receipt.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from engramos.lifecycle import move, revise
 from engramos.messages import check_time
 from engramos.plaintext.terms import terms
 from engramos.rows import Filter
-from engramos.scheduler.worker import scrub_now
+from engramos.scheduler.worker import run_due, scrub_now
 from engramos.scope import Scope, check_name
 from engramos.verbs.parts import Parts
 
@@ -41,6 +42,8 @@ class Which:
         given = [bool(self.cube_ids), self.where is not None, self.subject is not None]
         if sum(given) != 1:
             raise InvalidInputError("say what to forget: cube ids, or a filter, or a subject, and only one of them")
+        if self.where is not None and not isinstance(self.where, Filter):
+            raise InvalidInputError(f"where is {self.where!r}: give a Filter")
         if self.subject is not None:
             check_name("subject", self.subject)
 
@@ -95,6 +98,11 @@ def forget(
     """
     if act not in ACTS:
         raise InvalidInputError(f"act is {act!r}: use supersede, expire or erase")
+    if reason:
+        check_name("reason", reason)
+    if act == "erase":
+        # what its retention has ended for is shown to nobody, but may still lie in the files
+        run_due(parts)
     cubes = _chosen(parts, which, scope, act)
     if expected_version is not None and (len(cubes) != 1 or cubes[0].version != expected_version):
         found = cubes[0].version if len(cubes) == 1 else 0
@@ -136,7 +144,23 @@ def _names(cube: MemCube, subject: str) -> bool:
         return True
     if subject in cube.header.labels or f"subject:{subject}" in cube.header.labels:
         return True
-    return wanted in cube.text.casefold() or terms(subject).keys() <= terms(cube.text).keys() != set()
+    text = f"{getattr(cube.payload, 'title', None) or ''}\n{cube.text}"
+    asked = terms(subject).keys()
+    return _stands_in(wanted, text.casefold()) or (len(asked) > 1 and asked <= terms(text).keys())
+
+
+def _stands_in(name: str, text: str) -> bool:
+    """Return whether a name stands in a text as words of their own, so that Ana is not found in banana.
+
+    Scripts without capitals, such as Chinese, Thai and Arabic, join words, so there any place counts.
+    """
+    before = r"(?<!\w)" if _is_cased(name[0]) else ""
+    after = r"(?!\w)" if _is_cased(name[-1]) else ""
+    return re.search(f"{before}{re.escape(name)}{after}", text) is not None
+
+
+def _is_cased(letter: str) -> bool:
+    return letter.isdecimal() or letter.lower() != letter.upper()
 
 
 def _changes(

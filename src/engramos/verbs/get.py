@@ -4,11 +4,11 @@ from datetime import datetime
 
 from engramos.clock import now
 from engramos.cube import MemCube
-from engramos.errors import CubeNotFoundError, InvalidInputError
+from engramos.errors import CubeNotFoundError
 from engramos.governance.access import check
 from engramos.messages import check_time
 from engramos.scope import Scope
-from engramos.verbs.parts import Parts, check_id
+from engramos.verbs.parts import Parts, check_id, check_version
 
 
 def get(
@@ -22,8 +22,8 @@ def get(
         CorruptPayloadError: if its stored bytes are damaged.
     """
     parts.read(scope, cube_id)
-    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
-        raise InvalidInputError(f"version is {version!r}: versions count from 1")
+    if version is not None:
+        check_version(version)
     if known_at is not None:
         known_at = check_time("known_at", known_at)
     cube = parts.vault.get(scope.tenant, check_id(cube_id), version=version, known_at=known_at)

@@ -1,7 +1,7 @@
 """What the verbs of one open memory share."""
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +14,10 @@ from engramos.config import Settings
 from engramos.cube import MemCube, PlaintextPayload
 from engramos.embedders import ROLE as EMBEDDERS
 from engramos.embedders.base import Embedder
-from engramos.errors import EmbedderMismatchError, InvalidInputError
+from engramos.errors import CorruptPayloadError, EmbedderMismatchError, InvalidInputError
 from engramos.governance.access import check
 from engramos.plaintext.index import SearchIndex
-from engramos.plaintext.terms import date_words, pack, terms
+from engramos.plaintext.terms import ASKS, asks, date_words, pack, terms
 from engramos.scheduler.triggers import triggered_by
 from engramos.scope import Scope
 from engramos.vault.sqlite.vault import SqliteVault
@@ -53,7 +53,15 @@ class Parts:
         Raises:
             EmbedderMismatchError: if they differ.
         """
-        stored, embedder = self.vault.embedder(), self.embedder
+        self.check_made_by(self.vault.embedder())
+
+    def check_made_by(self, stored: str | None) -> None:
+        """Compare the settings' embedder with the fingerprint of the one that made some vectors.
+
+        Raises:
+            EmbedderMismatchError: if they differ.
+        """
+        embedder = self.embedder
         if stored is not None and embedder is not None and stored != embedder.fingerprint:
             raise EmbedderMismatchError(stored, embedder.fingerprint)
 
@@ -62,11 +70,14 @@ class Parts:
         key = (scope.tenant, scope.user)
         with self.lock:
             index = self.indexes.pop(key, None) or SearchIndex()
-            delta = self.vault.index_delta(scope, index.seq)
+            delta = self.vault.index_delta(scope, index.seq, index.embedder_key)
             if delta is not None:
                 # another process may have switched the embedder since
-                self.check_embedder()
-                index.apply(delta)
+                self.check_made_by(delta.embedder)
+                try:
+                    index.apply(delta)
+                except (OverflowError, ValueError, TypeError) as error:
+                    raise CorruptPayloadError(f"the search index of {scope}", "unknown", "unreadable") from error
             self.indexes[key] = index
             while len(self.indexes) > 1 and sum(one.num_bytes for one in self.indexes.values()) > (
                 self.settings.index_bytes
@@ -78,13 +89,13 @@ class Parts:
         """Return the index entries of plaintext cubes: their terms and vectors."""
         embedder = self.embedder
         if embedder is None:
-            return [IndexEntry(pack(terms(indexed_text(cube)))) for cube in cubes]
+            return [IndexEntry(pack(indexed_terms(cube))) for cube in cubes]
         vectors = embedder.embed([embedded_text(cube) for cube in cubes]).astype("<f2")
         if not np.isfinite(vectors).all():
             raise InvalidInputError("the embedder gave a vector that is not finite: choose another embedder")
         name = embedder.fingerprint
         return [
-            IndexEntry(pack(terms(indexed_text(cube))), vector.tobytes(), name)
+            IndexEntry(pack(indexed_terms(cube)), vector.tobytes(), name)
             for cube, vector in zip(cubes, vectors, strict=True)
         ]
 
@@ -151,6 +162,14 @@ def indexed_text(cube: MemCube) -> str:
     return f"{payload.speaker or ''} {payload.title or ''} {date_words(cube.header.valid_at)} {payload.text}"
 
 
+def indexed_terms(cube: MemCube) -> Counter[int]:
+    """Return the terms by which a cube is found, and the mark of a text that ends with a question."""
+    found = terms(indexed_text(cube))
+    if asks(cube.text):
+        found[ASKS] = 1
+    return found
+
+
 def embedded_text(cube: MemCube) -> str:
     """Return what the embedder reads: `[8 may 2023] Ana: text`."""
     payload = cube.payload
@@ -169,6 +188,17 @@ def check_id(cube_id: Any) -> str:
     if not isinstance(cube_id, str) or not cube_id or len(cube_id) > 100 or not cube_id.isprintable():
         raise InvalidInputError(f"cube id is {cube_id!r}: give an id as 'engramos list' shows it")
     return cube_id
+
+
+def check_version(version: Any) -> int:
+    """Return `version` if it is a number that a version can have.
+
+    Raises:
+        InvalidInputError: if it is none.
+    """
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31:
+        raise InvalidInputError(f"version is {version!r}: versions count from 1")
+    return version
 
 
 def check_limit(limit: Any) -> int:

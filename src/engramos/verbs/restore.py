@@ -9,7 +9,7 @@ from engramos.errors import CubeNotFoundError, IllegalTransitionError
 from engramos.lifecycle import move, revise
 from engramos.scope import Scope
 from engramos.vault.sqlite.records import is_searched
-from engramos.verbs.parts import Parts, with_entries
+from engramos.verbs.parts import Parts, check_version, with_entries
 
 
 def restore(parts: Parts, cube_id: str, scope: Scope, *, version: int | None = None, dry_run: bool = False) -> MemCube:
@@ -21,6 +21,7 @@ def restore(parts: Parts, cube_id: str, scope: Scope, *, version: int | None = N
     Raises:
         CubeNotFoundError: if there is no such cube or version; an erased one cannot come back.
         AccessDeniedError: if the scope may not write it.
+        InvalidInputError: if the version cannot be one.
         IllegalTransitionError: if it is active already and no version is given.
     """
     cube = parts.read(scope, cube_id, "write")
@@ -28,7 +29,7 @@ def restore(parts: Parts, cube_id: str, scope: Scope, *, version: int | None = N
     if version is None:
         newer = _brought_back(cube, at, actor)
     else:
-        old = parts.vault.get(scope.tenant, cube_id, version=version)
+        old = parts.vault.get(scope.tenant, cube_id, version=check_version(version))
         if old is None:
             raise CubeNotFoundError(cube_id, version)
         base = cube if cube.header.state is State.ACTIVATED else _brought_back(cube, at, actor)

@@ -88,7 +88,7 @@ def search(parts: Parts, question: str, scope: Scope, options: SearchOptions) ->
     vector = embedded(parts, question, options)
     index = _known_index(parts, scope, options) if options.known_at else None
     with parts.lock:
-        index = index or parts.index(scope)
+        index = parts.index(scope) if index is None else index
         ranked = score(parts, index, question, vector, scope, options)
         found = [(index.ids[row], index.versions[row]) for row in ranked.rows]
     cubes = _read(parts, scope, found, options)
@@ -125,7 +125,11 @@ def score(
         if scores is not None:
             found[step.name] = scores
     weights = {step.name: step.weight for step, _ in steps}
-    return ranker.rank(found, weights, allowed, options.limit)
+    if (order := index.order) is None:
+        return ranker.rank(found, weights, allowed, options.limit)
+    found = {name: scores[order] for name, scores in found.items()}
+    ranked = ranker.rank(found, weights, allowed[order], options.limit)
+    return Ranked(order[ranked.rows], ranked.scores, ranked.parts)
 
 
 def make_query(
@@ -182,16 +186,16 @@ def allowed_rows(parts: Parts, index: SearchIndex, scope: Scope, options: Search
         allowed &= index.trust >= where.min_trust
     if where.label is not None:
         allowed &= np.fromiter((f"|{where.label}|" in labels for labels in index.labels), bool, len(index))
-    if where.match is not None or where.source_ref is not None:
+    if where.match is not None or where.source_ref is not None or where.states or where.forms:
         ids = _listed(parts, scope, where)
         allowed &= np.fromiter((cube_id in ids for cube_id in index.ids), bool, len(index))
     return allowed
 
 
 def _listed(parts: Parts, scope: Scope, where: Filter) -> set[str]:
-    if where.source_ref is None:
-        return parts.vault.matching(scope, where.match or "")
-    wanted = Filter(source_ref=where.source_ref, match=where.match)
+    if where.match is not None and not (where.source_ref or where.states or where.forms):
+        return parts.vault.matching(scope, where.match)
+    wanted = Filter(forms=where.forms, states=where.states, source_ref=where.source_ref, match=where.match)
     return {cube.id for cube in parts.vault.select(scope, wanted, limit=-1)}
 
 
@@ -214,7 +218,8 @@ def _known_index(parts: Parts, scope: Scope, options: SearchOptions) -> SearchIn
     rows: list[Any] = []
     for key, (cube, entry) in enumerate(zip(cubes, entries, strict=True)):
         header, payload = cube.header, cube.payload
-        times = (header.created_at, header.valid_at, header.invalid_at, header.retention.expires_at)
+        expires_at = None if header.retention.is_held else header.retention.expires_at
+        times = (header.created_at, header.valid_at, header.invalid_at, expires_at)
         created_us, valid_us, invalid_us, expires_us = (None if at is None else to_us(at) for at in times)
         labels = f"|{'|'.join(header.labels)}|" if header.labels else ""
         rows.append(

@@ -8,7 +8,7 @@ from engramos.clock import now
 from engramos.cube import Grant, MemCube, PlaintextPayload
 from engramos.errors import InvalidInputError, UnsupportedError, VersionConflictError
 from engramos.lifecycle import revise
-from engramos.messages import check_text, check_time
+from engramos.messages import check_labels, check_text, check_time, check_trust
 from engramos.scope import Scope, check_name
 from engramos.vault.sqlite.records import is_searched
 from engramos.verbs.parts import Parts, with_entries
@@ -42,9 +42,16 @@ class Revision:
                 object.__setattr__(self, what, check_time(what, at))
         if self.speaker is not None:
             check_name("speaker", self.speaker)
-        for label in self.labels or ():
-            if "|" in check_name("label", label):
-                raise InvalidInputError(f"label {label!r} holds a '|': leave it out")
+        if self.labels is not None:
+            object.__setattr__(self, "labels", check_labels(self.labels))
+        if self.trust is not None:
+            object.__setattr__(self, "trust", check_trust(self.trust))
+        if self.is_held is not None and not isinstance(self.is_held, bool):
+            raise InvalidInputError(f"is_held is {self.is_held!r}: give True or False")
+        for grant in self.grants or ():
+            if not isinstance(grant, Grant):
+                raise InvalidInputError(f"grant is {grant!r}: give Grant(user, right)")
+            check_name("user of a grant", grant.user)
 
 
 def update(

@@ -7,6 +7,9 @@ import numpy as np
 
 from engramos.plaintext.rankers.base import Ranked, Ranker
 
+LEAST = np.float32(1e-6)
+"""The total of a match that no step puts above another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Linear(Ranker):
@@ -19,24 +22,36 @@ class Linear(Ranker):
     def rank(
         self, found: Mapping[str, np.ndarray], weights: Mapping[str, float], allowed: np.ndarray, limit: int
     ) -> Ranked:
-        """Return the rows with the greatest sums; rows that no step scored above its least are left out."""
+        """Return the rows with the greatest sums; rows that no step scored above 0 are left out."""
         total = np.zeros(len(allowed), dtype=np.float32)
-        scaled: dict[str, np.ndarray] = {}
+        is_open, is_shut, is_floored = bool(allowed.all()), not allowed.any(), False
+        scales: dict[str, tuple[np.float32, np.float32]] = {}
         for name, weight in weights.items():
-            if (scores := found.get(name)) is None or weight == 0 or not allowed.any():
+            if (scores := found.get(name)) is None or weight == 0 or is_shut:
                 continue
-            kept = scores[allowed]
-            low, high = float(kept.min()), float(kept.max())
+            kept = scores if is_open else scores[allowed]
+            low, high = kept.min(), kept.max()
+            is_floored = is_floored or low > 0
             if high > low:
-                scaled[name] = (scores - low) * np.float32(weight / (high - low))
-                total += scaled[name]
+                scales[name] = low, np.float32(weight / (float(high) - float(low)))
+                total += _scaled(scores, *scales[name])
             elif high > 0:
                 # all rows are equal here, as in a memory of one cube: it moves none, but it is a match
-                scaled[name] = np.full(len(allowed), weight, dtype=np.float32)
-                total += scaled[name]
-        total[~allowed] = 0.0
+                scales[name] = np.float32(0), np.float32(weight / float(high))
+                total += np.float32(weight)
+        if is_floored:
+            # a step scored every row: the one with its least is a match too, though the scale puts it at 0
+            total += LEAST
+        if not is_open:
+            total[~allowed] = 0.0
         rows = _best(total, limit)
-        return Ranked(rows, total[rows], {name: part[rows] for name, part in scaled.items()})
+        return Ranked(rows, total[rows], {name: _scaled(found[name][rows], *scale) for name, scale in scales.items()})
+
+
+def _scaled(scores: np.ndarray, low: np.float32, factor: np.float32) -> np.ndarray:
+    moved = scores - low if low else scores.copy()
+    moved *= factor
+    return moved
 
 
 def _best(total: np.ndarray, limit: int) -> np.ndarray:
@@ -46,7 +61,7 @@ def _best(total: np.ndarray, limit: int) -> np.ndarray:
         return np.zeros(0, dtype=np.int64)
     if limit < len(total):
         least = np.partition(total, len(total) - limit)[len(total) - limit]
-        rows = np.flatnonzero(total >= max(least, np.float32(1e-9)))
+        rows = np.flatnonzero((total >= least) & (total > 0))
     else:
         rows = np.flatnonzero(total > 0)
     order = np.lexsort((rows, -total[rows]))

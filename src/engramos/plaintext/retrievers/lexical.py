@@ -6,27 +6,40 @@ from dataclasses import dataclass
 import numpy as np
 
 from engramos.errors import ConfigError
-from engramos.plaintext.index import SearchIndex
+from engramos.plaintext.index import NONE, SearchIndex
 from engramos.plaintext.query import Query
 from engramos.plaintext.retrievers.base import Retriever
+from engramos.plaintext.terms import term_of
+
+DENSE_SHARE = 200
+"""A term in fewer than one row of so many is spread by its own rows, any other by a pass over all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lexical(Retriever):
-    """BM25 over stems, with the statistics of this user's cubes alone.
+    """BM25 over stems, with the statistics of this user's cubes alone; `window` reads a turn with its neighbours.
 
     Source: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), section 3; idf as in Lucene, never
-    negative.
+    negative. The window is ours, decision 0007: the turns around count as one text with the turn, so that a term
+    said twice in a row saturates as within one text.
     """
 
     k1: float = 1.2
     """How soon further mentions of a term stop counting; 0 or more."""
     b: float = 0.6
     """How much long texts are held back, in [0, 1]."""
+    window: int = 0
+    """How many turns on each side are read with a turn, 0 or more."""
+    decay: float = 0.8
+    """How much a mention counts in a neighbour, for each turn of distance, in (0, 1]."""
+    speaker_weight: float = 1.0
+    """How much a word that is a part of a speaker's name counts, in [0, 1]."""
 
     def __post_init__(self) -> None:
         if self.k1 < 0 or not 0 <= self.b <= 1:
             raise ConfigError(f"k1 is {self.k1} and b is {self.b}: k1 must be 0 or more, b in [0, 1]")
+        if self.window < 0 or not 0 < self.decay <= 1 or not 0 <= self.speaker_weight <= 1:
+            raise ConfigError("lexical needs a window of 0 or more, decay in (0, 1] and speaker_weight in [0, 1]")
 
     def score(self, query: Query, index: SearchIndex, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Return BM25 scores; None for a question without a term."""
@@ -34,14 +47,48 @@ class Lexical(Retriever):
             return None
         num = len(index)
         lengths = index.postings.lengths[:num]
-        mean = float(lengths[index.alive].mean()) or 1.0
-        norms = self.k1 * (1 - self.b + self.b * lengths / mean)
-        scores = np.zeros(num, dtype=np.float32)
+        mean = float(lengths.sum(where=index.alive)) / index.num_alive or 1.0
+        names = _name_terms(index) if self.speaker_weight < 1 else frozenset()
+        scores, reached = np.zeros((2, num), dtype=np.float32)
         for term, times in query.terms.items():
             rows, counts = index.postings.rows(term)
             if not len(rows):
                 continue
-            holders = int(index.alive[rows].sum())
-            idf = np.log1p((index.num_alive - holders + 0.5) / (holders + 0.5))
-            scores[rows] += (times * idf * (self.k1 + 1)) * counts / (counts + norms[rows])
+            if not (alive := index.alive[rows]).all():
+                rows, counts = rows[alive], counts[alive]
+            idf = float(np.log1p((index.num_alive - len(rows) + 0.5) / (len(rows) + 0.5)))
+            gain = np.float32(times * idf * (self.k1 + 1) * (self.speaker_weight if term in names else 1.0))
+            if self.window:
+                rows, counts = self._spread(index, rows, counts, reached)
+            norms = np.float32(self.k1 * (1 - self.b)) + np.float32(self.k1 * self.b / mean) * lengths[rows]
+            scores[rows] += gain * counts / (counts + norms)
         return scores
+
+    def _spread(
+        self, index: SearchIndex, rows: np.ndarray, counts: np.ndarray, total: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows that hold a term or stand near one that does, and the counts that reach them.
+
+        `total` is zeros of shape (rows,), and is so again afterwards.
+        """
+        total[rows] = counts
+        touched = [rows]
+        for links in (index.before, index.after):
+            at, weight = rows, counts
+            for _ in range(self.window):
+                at, weight = links[at], weight * np.float32(self.decay)
+                inside = at != NONE
+                at, weight = at[inside], weight[inside]
+                # no two rows share a neighbour on the same side, so that nothing is lost here
+                total[at] += weight
+                touched.append(at)
+        near = np.unique(np.concatenate(touched)) if len(rows) * DENSE_SHARE < len(total) else np.flatnonzero(total)
+        reached = total[near]
+        total[near] = 0.0
+        return near, reached
+
+
+def _name_terms(index: SearchIndex) -> frozenset[int]:
+    """Return the terms that are parts of speakers' names."""
+    parts = (term_of(word) for name in index.speakers.codes for word in name.split())
+    return frozenset(term for term in parts if term is not None)

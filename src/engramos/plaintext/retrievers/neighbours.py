@@ -13,39 +13,35 @@ from engramos.plaintext.retrievers.base import Retriever
 
 @dataclass(frozen=True, slots=True)
 class Neighbours(Retriever):
-    """An earlier step's score, summed over the turns before and after in the same session.
+    """An earlier step's score, as the mean over a turn and the turns around it in the same session.
 
     A question and its answer stand in two turns; the one that matches the words is often not the one that answers.
+    Beyond the ends of a session its first and last turn are repeated.
 
     Source: ours, decision 0007.
     """
 
-    of: str = "lexical"
-    """The step whose scores are summed."""
-    before: int = 1
-    """How many turns before, 0 or more."""
-    after: int = 1
-    """How many turns after, 0 or more."""
-    decay: float = 0.5
-    """Each turn further away counts so much of the one before it, in (0, 1]."""
+    of: str = "dense"
+    """The step whose scores are read."""
+    window: int = 1
+    """How many turns on each side, 1 or more."""
 
     def __post_init__(self) -> None:
-        if self.before < 0 or self.after < 0 or self.before + self.after == 0 or not 0 < self.decay <= 1:
-            raise ConfigError(
-                "neighbours needs before and after of 0 or more, one of them above 0, and decay in (0, 1]"
-            )
+        if self.window < 1:
+            raise ConfigError(f"window is {self.window}: give 1 or more")
 
     def score(self, query: Query, index: SearchIndex, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """Return the sums, the turn's own score left out; None where the step found nothing."""
+        """Return the means; None where the step found nothing."""
         base = found.get(self.of)
         if base is None:
             return None
-        padded = np.append(base, np.float32(0))
-        total = np.zeros(len(index), dtype=np.float32)
-        for steps, links in ((self.before, index.before), (self.after, index.after)):
-            at, weight = links, 1.0
-            for _ in range(steps):
-                total += np.float32(weight) * padded[at]
-                at = np.where(at == NONE, NONE, links[at])
-                weight *= self.decay
+        total = base.copy()
+        own = np.arange(len(base))
+        for links in (index.before, index.after):
+            at = np.where(links == NONE, own, links)
+            moved = base
+            for _ in range(self.window):
+                moved = moved.take(at)
+                total += moved
+        total *= np.float32(1 / (2 * self.window + 1))
         return total

@@ -27,4 +27,7 @@ class Speakers(Retriever):
         ]
         if not named:
             return None
-        return np.isin(index.speaker, named).astype(np.float32)
+        # the last place is for rows without a speaker, whose number is -1
+        is_named = np.zeros(len(index.speakers.codes) + 1, dtype=np.float32)
+        is_named[named] = 1.0
+        return is_named.take(index.speaker, mode="wrap")

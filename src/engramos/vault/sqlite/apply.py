@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -34,6 +34,8 @@ class Commit:
     scope: Scope
     request: Request
     jobs: Sequence[JobSpec] = ()
+    memo: dict[Any, Any] = field(default_factory=dict)
+    """What earlier commits of this connection know to be so still; see `writer.Writer.memo`."""
     at_us: int = field(default_factory=now_us)
     seq: int = 0
     hash: bytes = GENESIS
@@ -42,7 +44,6 @@ class Commit:
     applied: list[Applied] = field(default_factory=list)
     blobs: set[str] = field(default_factory=set)
     """Blobs that an erased version referred to."""
-    embedder_keys: dict[str, int] | None = None
 
     def execute(self, name: str, **values: Any) -> Any:
         """Run a named statement with the tenant bound."""
@@ -51,6 +52,12 @@ class Commit:
     def owner(self, user: str) -> str:
         """Return the token that stands for a user of this tenant in the full-text index."""
         return records.owner_token(self.scope.tenant, user)
+
+    def remembered(self, key: Any, read: Callable[[], Any]) -> Any:
+        """Return what the memo has under `key`, or else read and keep it."""
+        if key not in self.memo:
+            self.memo[key] = read()
+        return self.memo[key]
 
     def many(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Run a named statement for each row."""
@@ -74,7 +81,8 @@ def apply(commit: Commit, changes: Sequence[Change]) -> Receipt:
     """
     if (known := replay(commit)) is not None:
         return known
-    if (head := commit.one("journal_head")) is not None:
+    head = commit.remembered(("head", commit.scope.tenant), lambda: commit.one("journal_head"))
+    if head is not None:
         commit.seq, commit.hash = head
     for kind, run in groupby(changes, key=_run_kind):
         if kind == "create":
@@ -99,6 +107,7 @@ def _run_kind(change: Change) -> str:
 def _finish(commit: Commit) -> None:
     """Write the journal rows, the places that readers compare, the jobs, and the idempotency key."""
     commit.many("write_journal", commit.journal)
+    commit.memo["head", commit.scope.tenant] = (commit.seq, commit.hash) if commit.seq else None
     for user in commit.users:
         commit.execute("set_scope_head", user=user, seq=commit.seq)
     for job in commit.jobs:
@@ -148,9 +157,9 @@ def _keyed(salt: bytes, digest: str) -> bytes:
 
 def _create(commit: Commit, run: Sequence[Write]) -> None:
     """Write new cubes, a table at a time."""
-    last = commit.one("last_cube_key")
+    last = commit.remembered("last_cube_key", lambda: (commit.one("last_cube_key") or [0])[0])
     rows, versions, vectors, texts = [], [], [], []
-    for key, change in enumerate(run, start=1 + (last[0] if last else 0)):
+    for key, change in enumerate(run, start=last + 1):
         cube, entry = change.cube, change.entry
         _refuse_foreign(commit, change)
         is_searched = records.is_searched(cube)
@@ -165,6 +174,7 @@ def _create(commit: Commit, run: Sequence[Write]) -> None:
             embedder_key = _embedder_key(commit, entry, is_current=True)
             vectors.append(records.vector_row(key, row["tenant"], embedder_key, entry))
     _refuse_known(commit, [row["cube_id"] for row in rows])
+    commit.memo["last_cube_key"] = last + len(rows)
     for name, batch in (
         ("create_cube", rows),
         ("write_version", versions),
@@ -183,13 +193,16 @@ def _refuse_foreign(commit: Commit, change: Write) -> None:
 
 def _refuse_known(commit: Commit, cube_ids: list[str]) -> None:
     """Refuse ids that exist, and ids that were erased: an old archive must not bring them back."""
-    known = commit.one("known_ids", cube_ids=json.dumps(cube_ids))
-    twice = (
-        next((one for one in cube_ids if cube_ids.count(one) > 1), None) if len(set(cube_ids)) < len(cube_ids) else None
-    )
-    if known is not None or twice is not None:
-        raise VersionConflictError(twice or known[0], 0, 1)
-    if commit.one("has_tombstones") is None:
+    if len(set(cube_ids)) < len(cube_ids):
+        raise VersionConflictError(next(one for one in cube_ids if cube_ids.count(one) > 1), 0, 1)
+    if len(cube_ids) == 1:
+        known = commit.one("is_known", cube_id=cube_ids[0])
+    else:
+        known = commit.one("known_ids", cube_ids=json.dumps(cube_ids))
+    if known is not None:
+        raise VersionConflictError(known[0], 0, 1)
+    tenant = commit.scope.tenant
+    if commit.remembered(("tombstones", tenant), lambda: commit.one("has_tombstones")) is None:
         return
     erased = commit.one("erased_ids", cube_ids=json.dumps(cube_ids))
     if erased is not None:
@@ -238,10 +251,12 @@ def _index(commit: Commit, change: Write, cube_key: int, old_text: str | None) -
     cube, entry = change.cube, change.entry
     owner = commit.owner(cube.header.scope.user)
     new_text = cube.text if records.is_searched(cube) else None
+    if old_text is not None and (old_text != new_text or entry is not None):
+        # a vector is also of the speaker and the day; one that a reembed has just made is of the version before
+        commit.execute("drop_vectors", cube_key=cube_key)
     if old_text != new_text:
         if old_text is not None:
             commit.execute("drop_text", cube_key=cube_key, text=old_text, owner=owner)
-            commit.execute("drop_vectors", cube_key=cube_key)
         if new_text is not None:
             commit.execute("put_text", cube_key=cube_key, text=new_text, owner=owner)
     if new_text is not None and entry is not None and entry.vector is not None:
@@ -251,14 +266,7 @@ def _index(commit: Commit, change: Write, cube_key: int, old_text: str | None) -
 
 def _embedder_key(commit: Commit, entry: IndexEntry, *, is_current: bool) -> int:
     """Return the key of an entry's embedder; the first one of a vault becomes the current one."""
-    if commit.embedder_keys is None:
-        rows = commit.execute("embedders")
-        commit.embedder_keys = {}
-        for key, fingerprint, current in rows:
-            commit.embedder_keys[fingerprint] = key
-            if current:
-                commit.embedder_keys[""] = key
-    known = commit.embedder_keys
+    known = commit.remembered("embedders", lambda: _embedder_keys(commit))
     if is_current and "" in known and known.get(entry.embedder) != known[""]:
         stored = next(name for name, key in known.items() if name and key == known[""])
         raise EmbedderMismatchError(stored, entry.embedder)
@@ -269,6 +277,16 @@ def _embedder_key(commit: Commit, entry: IndexEntry, *, is_current: bool) -> int
         commit.execute("make_embedder_current", embedder_key=known[entry.embedder])
         known[""] = known[entry.embedder]
     return known[entry.embedder]
+
+
+def _embedder_keys(commit: Commit) -> dict[str, int]:
+    """Return the keys of embedders by fingerprint; the current one's also under the empty text."""
+    keys: dict[str, int] = {}
+    for key, fingerprint, is_current in commit.execute("embedders"):
+        keys[fingerprint] = key
+        if is_current:
+            keys[""] = key
+    return keys
 
 
 def _erase(commit: Commit, change: Erase) -> None:
@@ -294,6 +312,23 @@ def _erase(commit: Commit, change: Erase) -> None:
     commit.execute(
         "set_tombstone", cube_id=change.cube_id, user=user, erased_us=commit.at_us, num_versions=version, seq=seq
     )
+    for key in ("last_cube_key", ("tombstones", commit.scope.tenant)):
+        commit.memo.pop(key, None)
+
+
+def bury(commit: Commit, tombstones: Sequence[tuple[str, int, int]]) -> None:
+    """Store tombstones of cubes that are unknown here: id, time of erasure in microseconds, number of versions."""
+    head = commit.remembered(("head", commit.scope.tenant), lambda: commit.one("journal_head"))
+    if head is not None:
+        commit.seq, commit.hash = head
+    for cube_id, erased_us, num_versions in tombstones:
+        seal = records.tombstone_seal(cube_id, erased_us, num_versions)
+        values = {"cube_id": cube_id, "version": num_versions}
+        seq = _journal(commit, "bury", commit.scope.user, values, seal)
+        row = {"cube_id": cube_id, "user": commit.scope.user, "erased_us": erased_us, "num_versions": num_versions}
+        commit.execute("bury", **row, seq=seq)
+    commit.memo.pop(("tombstones", commit.scope.tenant), None)
+    _finish(commit)
 
 
 def _reindex(commit: Commit, change: Reindex) -> None:
@@ -312,8 +347,8 @@ def _reindex(commit: Commit, change: Reindex) -> None:
         _journal(commit, change.KIND, user, {"cube_id": "", "version": count})
 
 
-def _journal(commit: Commit, kind: str, user: str, version: dict[str, Any]) -> int:
-    """Note a change for the journal; return its place."""
+def _journal(commit: Commit, kind: str, user: str, version: dict[str, Any], seal: bytes = b"") -> int:
+    """Note a change for the journal; return its place. The seal is the version's, where it has one."""
     commit.seq += 1
     row = {
         "tenant": commit.scope.tenant,
@@ -326,7 +361,7 @@ def _journal(commit: Commit, kind: str, user: str, version: dict[str, Any]) -> i
         "actor": commit.request.actor,
         "request_id": commit.request.request_id,
         "reason": commit.request.reason,
-        "seal": records.seal_of(version["salt"], version["digest"]) if "salt" in version else b"",
+        "seal": records.seal_of(version["salt"], version["digest"]) if "salt" in version else seal,
     }
     commit.hash = row["hash"] = chain(commit.hash, row)
     commit.journal.append(row)

@@ -4,10 +4,20 @@ Only what both drivers share is used: `execute`, `executemany`, cursors that are
 """
 
 import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engramos.errors import ConfigError, EngramosError, ForeignStoreError, MissingExtraError, StoreError, translate
+from engramos.errors import (
+    ConfigError,
+    CorruptPayloadError,
+    EngramosError,
+    ForeignStoreError,
+    MissingExtraError,
+    StoreError,
+    translate,
+)
 
 APPLICATION_ID = 1701734258
 BUSY_TIMEOUT_S = 30.0
@@ -78,3 +88,17 @@ def error_table(driver: str) -> dict[type[Exception], type[EngramosError]]:
         sqlite3.DatabaseError: ForeignStoreError,
         sqlite3.Error: StoreError,
     }
+
+
+@contextmanager
+def reading_errors(errors: Mapping[type[Exception], type[EngramosError]], what: str) -> Iterator[None]:
+    """Turn a driver's errors into ours while reading; a text that is no UTF-8 is damaged, not a failure to read."""
+    try:
+        with translate(errors, what, next_step="run 'engramos verify'"):
+            yield
+    except UnicodeDecodeError as error:  # as apsw says it
+        raise CorruptPayloadError(what, "unknown", "no UTF-8") from error
+    except StoreError as error:  # as sqlite3 says it
+        if "Could not decode to UTF-8" not in str(error):
+            raise
+        raise CorruptPayloadError(what, "unknown", "no UTF-8") from error

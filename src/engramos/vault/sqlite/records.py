@@ -13,6 +13,7 @@ from engramos.cube import (
     MemCube,
     PlaintextPayload,
     State,
+    encode,
     header_from_json,
     header_to_json,
     payload_from_json,
@@ -32,7 +33,8 @@ def cube_row(cube: MemCube, cube_key: int, terms: bytes | None) -> dict[str, Any
     """Return the row of table `cubes`: what is filtered by, as the newest version has it."""
     header, payload = cube.header, cube.payload
     is_plaintext = isinstance(payload, PlaintextPayload)
-    expires_at = header.retention.expires_at
+    # a legal hold wins over a retention that has ended: what is held is kept, and shown, until the hold is lifted
+    expires_at = None if header.retention.is_held else header.retention.expires_at
     return {
         "tenant": header.scope.tenant,
         "user": header.scope.user,
@@ -93,7 +95,8 @@ def read_cube(row: Sequence[Any], which: str) -> MemCube:
         CorruptPayloadError: if the row is not what was written.
     """
     header, payload, text, digest = row
-    found = "unreadable" if not all(isinstance(part, str) for part in (header, payload)) else None
+    is_whole = isinstance(header, str) and isinstance(payload, str) and isinstance(text, str | None)
+    found = None if is_whole else "unreadable"
     if found is None and (found := digest_of(header, payload, text)) == digest:
         parsed = header_from_json(header)
         return MemCube(parsed, payload_from_json(parsed.form, payload, text))
@@ -103,6 +106,11 @@ def read_cube(row: Sequence[Any], which: str) -> MemCube:
 def seal_of(salt: bytes, digest: str) -> bytes:
     """Return what the journal keeps of a version: it proves the row, and says nothing once the salt is erased."""
     return hashlib.sha256(salt + digest.encode()).digest()
+
+
+def tombstone_seal(cube_id: str, erased_us: int, num_versions: int) -> bytes:
+    """Return what the journal keeps of a tombstone that came out of an archive."""
+    return hashlib.sha256(encode([cube_id, erased_us, num_versions]).encode()).digest()
 
 
 def vector_row(cube_key: int, tenant: str, embedder_key: int, entry: IndexEntry) -> dict[str, Any]:
@@ -115,6 +123,11 @@ def vector_row(cube_key: int, tenant: str, embedder_key: int, entry: IndexEntry)
         "vector": vector,
         "checksum": zlib.crc32(vector),
     }
+
+
+def is_sound_vector(vector: Any, checksum: Any) -> bool:
+    """Return whether a stored vector has the bytes of its checksum."""
+    return isinstance(vector, bytes) and zlib.crc32(vector) == checksum
 
 
 def owner_token(tenant: str, user: str) -> str:

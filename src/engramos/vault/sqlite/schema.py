@@ -19,7 +19,6 @@ from engramos.vault.sqlite.connection import APPLICATION_ID, BUSY_TIMEOUT_S
 
 SCHEMA_VERSION = 1
 MIGRATIONS = Path(__file__).parent / "migrations"
-_MAGIC = b"SQLite format 3\0"
 
 
 def prepare(path: Path) -> None:
@@ -48,19 +47,20 @@ def version_of(path: Path) -> int:
         ForeignStoreError: if the file is no vault.
         NewerSchemaError: if a newer engramos wrote it.
     """
+    # the file is opened by SQLite alone: closing it ourselves would drop the locks of this process's other connections
     try:
-        with path.open("rb") as file:
-            magic = file.read(16)
+        if path.stat().st_size == 0:
+            return 0
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise StoreError(f"reading {path} failed: {error}; check its permissions") from error
-    if not magic:
-        return 0
-    if magic != _MAGIC:
-        raise ForeignStoreError(f"{path} is no SQLite database: choose another folder, or restore it from a backup")
-    table = {sqlite3.OperationalError: StoreError, sqlite3.DatabaseError: ForeignStoreError}
-    with translate(table, f"reading {path}", next_step="restore it from a backup"):
+    table = {
+        sqlite3.OperationalError: StoreError,
+        sqlite3.DatabaseError: ForeignStoreError,
+        UnicodeDecodeError: ForeignStoreError,
+    }
+    with translate(table, f"reading {path}", next_step="choose another folder, or restore it from a backup"):
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
         try:
             application_id = connection.execute("PRAGMA application_id").fetchone()[0]

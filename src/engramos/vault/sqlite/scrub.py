@@ -1,7 +1,8 @@
 """Scrubbing: removing from the files what deleted rows leave behind.
 
-`secure_delete` overwrites freed pages, but an old full-text segment and the write-ahead log still hold the words until
-the index is merged and the log is truncated.
+`secure_delete` overwrites what is deleted, but three places still hold the words: old segments of the full-text index,
+the write-ahead log, and the unused middle of pages out of which SQLite once moved rows to make room. So the index is
+merged, the file is written anew (VACUUM), and the log is truncated.
 
 Source: measured with a canary over all files, decision 0006.
 """
@@ -16,19 +17,23 @@ from engramos.vault.blobs import BlobStore
 from engramos.vault.sqlite.sql import sql
 from engramos.vault.sqlite.writer import Writer
 
+PAGE_BYTES = 4_096
+MEMORY_BYTES = 500_000_000
+"""A greater file is written anew by way of the disk."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
     """What a scrub reached."""
 
     is_complete: bool
-    """False where a reader of another process kept the write-ahead log from being truncated: scrub again."""
+    """False where another process kept the file or its log from being written anew: scrub again."""
     blobs: tuple[str, ...]
     """Digests of the blobs that were removed."""
 
 
 def scrub(writer: Writer, blobs: BlobStore, tenant: str, candidates: Sequence[str]) -> Scrubbed:
-    """Merge the full-text index, truncate the write-ahead log, remove the candidate blobs that no version uses."""
+    """Merge the full-text index, write the file anew, truncate the log, remove candidate blobs that no version uses."""
     failpoints.reach("before_scrub")
 
     def merge(connection: Any) -> list[str]:
@@ -42,18 +47,22 @@ def scrub(writer: Writer, blobs: BlobStore, tenant: str, candidates: Sequence[st
 
     unused = writer.run(merge)
     removed = tuple(blob for blob in unused if blobs.erase(tenant, blob))
-    return Scrubbed(writer.run_alone(_truncate), removed)
+    return Scrubbed(writer.run_alone(_rewrite), removed)
 
 
-def _truncate(connection: Any) -> bool:
+def _rewrite(connection: Any) -> bool:
     failpoints.reach("before_checkpoint")
     connection.execute("PRAGMA busy_timeout = 2000")
+    num_bytes = next(iter(connection.execute("PRAGMA page_count")))[0] * PAGE_BYTES
+    connection.execute("PRAGMA temp_store = FILE" if num_bytes > MEMORY_BYTES else "PRAGMA temp_store = MEMORY")
     try:
+        connection.execute("VACUUM")
         is_busy, _, _ = next(iter(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")))
     except sqlite3.OperationalError:
-        # a reader of another process holds the log: the job that called tries again
+        # another process writes, or holds the log: the job that called tries again
         return False
     finally:
         connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute("PRAGMA temp_store = MEMORY")
     failpoints.reach("after_checkpoint")
     return not is_busy

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-QUERY_FILES = ("cubes", "journal", "index", "jobs", "text", "system")
+QUERY_FILES = ("cubes", "journal", "index", "jobs", "text", "system", "verify")
 
 
 def parse(text: str) -> dict[str, str]:

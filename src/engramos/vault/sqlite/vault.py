@@ -2,7 +2,6 @@
 
 import json
 import queue
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,15 +12,19 @@ from typing import Any
 from engramos.changes import Change, JobSpec, Receipt, Request
 from engramos.clock import from_us, now_us, to_us
 from engramos.cube import Edge, MemCube, Relation, Usage
-from engramos.errors import EngramosError, InvalidInputError, StoreError, translate
+from engramos.errors import EngramosError, StoreError, translate
 from engramos.rows import Filter, IndexDelta, IndexRow, JournalRow, LeasedJob, Tombstone
 from engramos.scope import Scope
 from engramos.vault.blobs import BlobStore
 from engramos.vault.sqlite import records, schema
 from engramos.vault.sqlite.apply import Commit, apply, replay
-from engramos.vault.sqlite.connection import connect, error_table
+from engramos.vault.sqlite.backup import copy
+from engramos.vault.sqlite.connection import connect, error_table, reading_errors
 from engramos.vault.sqlite.scrub import Scrubbed, scrub
+from engramos.vault.sqlite.snapshot import Snapshot
 from engramos.vault.sqlite.sql import sql
+from engramos.vault.sqlite.switch import switch
+from engramos.vault.sqlite.values import filter_values, journal_row, match_in, refuse_unread
 from engramos.vault.sqlite.writer import Writer
 
 FILE_NAME = "vault.db"
@@ -47,14 +50,20 @@ class SqliteVault:
         """
         self.folder = folder
         self.path = folder / FILE_NAME
-        with translate({OSError: StoreError}, f"making {folder}", next_step="choose a folder that is writable"):
+        with translate(
+            {OSError: StoreError, ValueError: StoreError},
+            f"making {folder!r}",
+            next_step="choose a folder that is writable",
+        ):
             folder.mkdir(parents=True, exist_ok=True)
         if vfs is None:
             schema.prepare(self.path)
-        self._errors = error_table(driver)
-        self._open = partial(connect, self.path, driver=driver, durability=durability, vfs=vfs)
+        self.errors = error_table(driver)
+        self.connect = partial(connect, driver=driver, durability=durability, vfs=vfs)
         self._readers: queue.LifoQueue = queue.LifoQueue()
-        self._writer = Writer(self._open, self._errors)
+        self._writer = Writer(partial(self.connect, self.path), self.errors)
+        self.write = self._writer.run
+        """Runs `work(connection)` in the writer's transaction: for load and repair, which stand beside this file."""
         self.blobs = BlobStore(folder / "blobs")
         self.is_closed = False
 
@@ -73,9 +82,9 @@ class SqliteVault:
         try:
             connection = self._readers.get(block=False)
         except queue.Empty:
-            connection = self._open()
+            connection = self.connect(self.path)
         try:
-            with translate(self._errors, what, next_step="run 'engramos verify'"):
+            with reading_errors(self.errors, what):
                 connection.execute("BEGIN")
                 yield connection
         finally:
@@ -85,6 +94,12 @@ class SqliteVault:
                 connection.close()
             else:
                 self._readers.put(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Lend a reader of one consistent state, for as long as it takes, while others write."""
+        with self._reading("reading a snapshot") as connection:
+            yield Snapshot(connection)
 
     def _rows(self, name: str, **values: Any) -> list[Any]:
         with self._reading(f"reading ({name})") as connection:
@@ -114,9 +129,9 @@ class SqliteVault:
         """
 
         def work(connection: Any) -> Receipt:
-            return apply(Commit(connection, scope, request, jobs), changes)
+            return apply(Commit(connection, scope, request, jobs, self._writer.memo), changes)
 
-        receipt = self._writer.run(work, dry_run=dry_run)
+        receipt = self._writer.run(work, dry_run=dry_run, keeps_memo=True)
         if not dry_run:
             return receipt
         applied = tuple(type(one)(one.kind, one.cube_id, one.version, 0) for one in receipt.applied)
@@ -186,7 +201,7 @@ class SqliteVault:
         if known_at is not None:
             rows = self._rows("list_known_at", **values, known_us=to_us(known_at))
         else:
-            values |= _filter_values(scope, wanted, as_of)
+            values |= filter_values(scope, wanted, as_of)
             rows = self._matched("list_heads", values)
         return [records.read_cube(row, f"a cube of {scope}") for row in rows]
 
@@ -196,7 +211,7 @@ class SqliteVault:
         Raises:
             InvalidInputError: if it is no full-text query.
         """
-        values = {"tenant": scope.tenant, "user": scope.user, "match": _match(scope, match)}
+        values = {"tenant": scope.tenant, "user": scope.user, "match": match_in(scope, match)}
         return {row[0] for row in self._matched("matching", values)}
 
     def _matched(self, name: str, values: dict[str, Any]) -> list[Any]:
@@ -204,11 +219,14 @@ class SqliteVault:
         try:
             return self._rows(name, **values)
         except StoreError as error:
-            if values.get("match") is None or ("fts5" not in str(error) and "unterminated" not in str(error)):
-                raise
-            raise InvalidInputError(
-                f'the full-text query does not parse ({error.__cause__}): quote it, as in "ten pounds"'
-            ) from error
+            if values.get("match") is not None:
+                refuse_unread(error)
+            raise
+
+    def known_texts(self, scope: Scope, refs: Sequence[str]) -> set[tuple[str, str | None, str]]:
+        """Return origin id, session and text of all versions of a user's, or agent's, cubes that came with the ids."""
+        values = {"tenant": scope.tenant, "user": scope.user, "agent": scope.agent, "refs": json.dumps(list(refs))}
+        return set(map(tuple, self._rows("known_texts", **values)))
 
     def children(self, tenant: str, cube_id: str) -> list[tuple[str, int, Edge]]:
         """Return what was derived from a cube: child id, child version, and the edge to the parent."""
@@ -245,11 +263,11 @@ class SqliteVault:
 
     def journal(self, tenant: str, *, after: int = 0, limit: int = 1_000) -> list[JournalRow]:
         """Return the tenant's journal rows after a place, oldest first."""
-        return [_journal_row(row) for row in self._rows("read_journal", tenant=tenant, after=after, limit=limit)]
+        return [journal_row(row) for row in self._rows("read_journal", tenant=tenant, after=after, limit=limit)]
 
     def journal_of(self, tenant: str, cube_id: str) -> list[JournalRow]:
         """Return the journal rows of one cube, oldest first."""
-        return [_journal_row(row) for row in self._rows("journal_of_cube", tenant=tenant, cube_id=cube_id)]
+        return [journal_row(row) for row in self._rows("journal_of_cube", tenant=tenant, cube_id=cube_id)]
 
     def tenants(self) -> list[str]:
         """Return the tenants that have ever written."""
@@ -280,34 +298,41 @@ class SqliteVault:
 
     # Search index
 
-    def index_delta(self, scope: Scope, since: int) -> IndexDelta | None:
-        """Return what changed in a user's index after a place in the journal; None where nothing did."""
+    def index_delta(self, scope: Scope, since: int, embedder_key: int = 0) -> IndexDelta | None:
+        """Return what changed in a user's index after a place in the journal; None where nothing did.
+
+        An index with vectors of another embedder, by its key, is read anew: vectors of two are never mixed.
+        """
         with self._reading("reading the index") as connection:
             values: dict[str, Any] = {"tenant": scope.tenant, "user": scope.user}
-            head = next(iter(connection.execute(sql("scope_head"), values)), None)
-            if head is None or head[0] == since:
+            seq, key = next(iter(connection.execute(sql("scope_head"), values)), (since, embedder_key))
+            if (seq, key) == (since, embedder_key):
                 return None
-            embedder = [key for key, _, is_current in connection.execute(sql("embedders")) if is_current]
-            values["embedder_key"] = embedder[0] if embedder else 0
-            if since > 0:
+            names = [name for one, name, _ in connection.execute(sql("embedders")) if one == key]
+            made_by = {"embedder_key": key, "embedder": names[0] if names else None}
+            values["embedder_key"] = key
+            if since > 0 and key == embedder_key:
                 changed = [row[0] for row in connection.execute(sql("changed_cubes"), values | {"after": since})]
                 if "" not in changed and len(changed) <= MAX_DELTA:
                     found = connection.execute(sql("index_of_cubes"), values | {"cube_ids": json.dumps(changed)})
                     rows = tuple(IndexRow(*row) for row in found)
                     gone = set(changed) - {row.cube_id for row in rows}
-                    return IndexDelta(head[0], False, rows, tuple(sorted(gone)))
+                    return IndexDelta(seq, False, rows, tuple(sorted(gone)), **made_by)
             rows = tuple(map(IndexRow._make, connection.execute(sql("index_of_user"), values)))
-            return IndexDelta(head[0], True, rows)
+            return IndexDelta(seq, True, rows, **made_by)
 
     def embedder(self) -> str | None:
         """Return the fingerprint of the embedder that made the vectors; None before the first vector."""
         current = [fingerprint for _, fingerprint, is_current in self._rows("embedders") if is_current]
         return current[0] if current else None
 
-    def without_vector(self, tenant: str, fingerprint: str, limit: int) -> list[tuple[str, int]]:
-        """Return ids and versions of searched cubes that have no vector of an embedder yet."""
+    def without_vector(
+        self, tenant: str, fingerprint: str, limit: int, after: tuple[str, str] = ("", "")
+    ) -> list[tuple[str, str]]:
+        """Return user and id of searched cubes that have no vector of an embedder yet, in order, after one of them."""
         keys = {name: key for key, name, _ in self._rows("embedders")}
         values = {"tenant": tenant, "embedder_key": keys.get(fingerprint, 0), "limit": limit}
+        values |= {"after_user": after[0], "after_id": after[1]}
         return [tuple(row) for row in self._rows("without_vector", **values)]
 
     def switch_embedder(self, fingerprint: str) -> bool:
@@ -316,23 +341,7 @@ class SqliteVault:
         Returns:
             False where a cube still lacks its vector; nothing was changed then.
         """
-
-        def work(connection: Any) -> bool:
-            add = connection.execute(sql("add_embedder"), {"fingerprint": fingerprint, "is_current": 0})
-            key = next(iter(add))[0]
-            tenants = [row[0] for row in connection.execute(sql("tenants"))]
-            for tenant in tenants:
-                values = {"tenant": tenant, "embedder_key": key}
-                if next(iter(connection.execute(sql("count_without_vector"), values)))[0]:
-                    return False
-            connection.execute(sql("make_embedder_current"), {"embedder_key": key})
-            for tenant in tenants:
-                values = {"tenant": tenant, "embedder_key": key, "limit": -1}
-                connection.execute(sql("drop_old_vectors"), values)
-            connection.execute(sql("drop_embedders"))
-            return True
-
-        return self._writer.run(work)
+        return self._writer.run(lambda connection: switch(connection, fingerprint))
 
     # Jobs
 
@@ -357,9 +366,10 @@ class SqliteVault:
         values = {"tenant": job.tenant, "job_key": job.job_key, "fence": job.fence}
         return bool(self._writer.run(lambda connection: list(connection.execute(sql("finish_job"), values))))
 
-    def fail_job(self, job: LeasedJob, error: EngramosError, retry_at_us: int | None) -> bool:
-        """Put a job back for a time, or, with None, among the dead ones."""
+    def fail_job(self, job: LeasedJob, error: EngramosError, retry_at_us: int | None, *, counts: bool = True) -> bool:
+        """Put a job back for a time, or, with None, among the dead ones; the attempt may be left uncounted."""
         values = {"tenant": job.tenant, "job_key": job.job_key, "fence": job.fence, "last_error": str(error)[:500]}
+        values["attempts"] = job.attempts - (not counts)
         values |= {"state": "dead" if retry_at_us is None else "queued", "run_at_us": retry_at_us or now_us()}
         return bool(self._writer.run(lambda connection: list(connection.execute(sql("fail_job"), values))))
 
@@ -367,8 +377,6 @@ class SqliteVault:
         """Return id, version and user of cubes whose time is over and that are not held."""
         rows = self._rows("expired", tenant=tenant, now_us=now_us(), limit=limit)
         return [tuple(row) for row in rows]
-
-    # The file
 
     def scrub(self, tenant: str, blobs: Sequence[str]) -> Scrubbed:
         """Remove what an erasure leaves in the files: index segments, the write-ahead log, blobs without a user."""
@@ -380,17 +388,9 @@ class SqliteVault:
         Raises:
             StoreError: if the folder exists already or cannot be written.
         """
-        partial_folder = target.with_name(target.name + ".partial")
-        with translate({OSError: StoreError}, f"backing up to {target}", next_step="choose a new folder with space"):
-            if target.exists():
-                raise StoreError(f"{target} exists already: choose a new folder")
-            shutil.rmtree(partial_folder, ignore_errors=True)
-            partial_folder.mkdir(parents=True)
-            with self._reading(f"backing up to {target}") as connection:
-                connection.execute("ROLLBACK")
-                connection.execute("VACUUM INTO ?", (str(partial_folder / FILE_NAME),))
-            self.blobs.copy_to(partial_folder / "blobs")
-            partial_folder.rename(target)
+        with self._reading(f"backing up to {target}") as connection:
+            connection.execute("ROLLBACK")
+            copy(connection, self.blobs, target, FILE_NAME)
         values = {"path": str(target), "at_us": now_us()}
         self._writer.run(lambda connection: list(connection.execute(sql("add_backup"), values)))
         return target
@@ -398,37 +398,3 @@ class SqliteVault:
     def backups(self) -> list[tuple[str, datetime]]:
         """Return the path and time of each backup that was made."""
         return [(path, from_us(us)) for path, us in self._rows("backups")]
-
-
-def _filter_values(scope: Scope, wanted: Filter, as_of: datetime | None) -> dict[str, Any]:
-    def names(values: Sequence[str]) -> str | None:
-        return json.dumps(list(values)) if values else None
-
-    def us(at: datetime | None) -> int | None:
-        return None if at is None else to_us(at)
-
-    return {
-        "agent": scope.agent,
-        "session": scope.session,
-        "forms": names(wanted.forms),
-        "types": names(wanted.types),
-        "states": names(wanted.states),
-        "speaker": wanted.speaker,
-        "source_ref": wanted.source_ref,
-        "label": None if wanted.label is None else f"|{wanted.label}|",
-        "min_trust": wanted.min_trust,
-        "since_us": us(wanted.since),
-        "until_us": us(wanted.until),
-        "valid_us": us(as_of),
-        "now_us": now_us(),
-        "match": None if wanted.match is None else _match(scope, wanted.match),
-    }
-
-
-def _match(scope: Scope, match: str) -> str:
-    return f"owner : {records.owner_token(scope.tenant, scope.user)} AND text : ({match})"
-
-
-def _journal_row(row: Sequence[Any]) -> JournalRow:
-    seq, user, at_us, *rest = row
-    return JournalRow(seq, user, from_us(at_us), *rest)

@@ -29,6 +29,8 @@ CREATE TABLE cubes (
 
 CREATE INDEX cubes_by_user ON cubes (tenant, user, cube_id);
 
+CREATE INDEX cubes_by_source ON cubes (tenant, user, source_ref) WHERE source_ref <> '';
+
 CREATE INDEX cubes_by_expiry ON cubes (tenant, expires_us) WHERE expires_us IS NOT NULL;
 
 CREATE TABLE versions (
@@ -138,7 +140,7 @@ CREATE TABLE vectors (
 ) WITHOUT ROWID;
 
 CREATE VIRTUAL TABLE text_index USING fts5 (
-    text, owner, content = '', tokenize = 'porter unicode61 remove_diacritics 2'
+    text, owner, content = '', columnsize = 0, tokenize = 'porter unicode61 remove_diacritics 2'
 );
 
 -- System tables: nothing of a tenant is in them.

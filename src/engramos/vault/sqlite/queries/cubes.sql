@@ -15,6 +15,9 @@ SELECT 1 FROM tombstones WHERE tenant = :tenant LIMIT 1
 -- name: erased_ids
 SELECT cube_id FROM tombstones WHERE tenant = :tenant AND cube_id IN (SELECT value FROM json_each(:cube_ids))
 
+-- name: is_known
+SELECT cube_id FROM versions WHERE tenant = :tenant AND cube_id = :cube_id AND version = 1
+
 -- name: known_ids
 SELECT cube_id FROM versions
 WHERE tenant = :tenant AND version = 1 AND cube_id IN (SELECT value FROM json_each(:cube_ids))
@@ -86,6 +89,13 @@ CROSS JOIN versions AS v ON v.tenant = :tenant AND v.cube_id = c.cube_id AND v.v
 WHERE c.tenant = :tenant AND c.user = :user AND c.cube_id > :after
 ORDER BY c.cube_id LIMIT :limit
 
+-- name: known_texts
+SELECT DISTINCT c.source_ref, c.session, v.text
+FROM json_each(:refs) AS wanted
+CROSS JOIN cubes AS c ON c.tenant = :tenant AND c.user = :user AND c.source_ref = wanted.value AND c.source_ref <> ''
+CROSS JOIN versions AS v ON v.tenant = :tenant AND v.cube_id = c.cube_id
+WHERE c.agent IS :agent AND v.text IS NOT NULL
+
 -- name: matching
 SELECT c.cube_id FROM cubes AS c
 WHERE c.tenant = :tenant AND c.user = :user
@@ -105,7 +115,8 @@ WHERE tenant = :tenant AND expires_us <= :now_us AND is_held = 0 ORDER BY expire
 
 -- name: add_edge
 INSERT OR IGNORE INTO lineage (tenant, parent_id, parent_version, child_id, child_version, relation)
-VALUES (:tenant, :parent_id, :parent_version, :child_id, :child_version, :relation)
+SELECT :tenant, :parent_id, :parent_version, :child_id, :child_version, :relation
+WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tenant = :tenant AND cube_id = :parent_id)
 
 -- name: children
 SELECT child_id, child_version, relation, parent_version FROM lineage

@@ -23,17 +23,11 @@ LEFT JOIN vectors AS v ON v.embedder_key = :embedder_key AND v.cube_key = c.cube
 ORDER BY c.cube_id
 
 -- name: without_vector
-SELECT c.cube_id, c.version FROM cubes AS c
-WHERE c.tenant = :tenant AND c.terms IS NOT NULL AND NOT EXISTS (
+SELECT c.user, c.cube_id FROM cubes AS c
+WHERE c.tenant = :tenant AND (c.user, c.cube_id) > (:after_user, :after_id) AND c.terms IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM vectors AS v
     WHERE v.embedder_key = :embedder_key AND v.cube_key = c.cube_key AND v.tenant = :tenant)
-ORDER BY c.cube_key LIMIT :limit
-
--- name: count_without_vector
-SELECT count(*) FROM cubes AS c
-WHERE c.tenant = :tenant AND c.terms IS NOT NULL AND NOT EXISTS (
-    SELECT 1 FROM vectors AS v
-    WHERE v.embedder_key = :embedder_key AND v.cube_key = c.cube_key AND v.tenant = :tenant)
+ORDER BY c.user, c.cube_id LIMIT :limit
 
 -- name: count_index
 SELECT count(*) FROM cubes WHERE tenant = :tenant AND user = :user AND terms IS NOT NULL

@@ -9,7 +9,9 @@ WHERE NOT EXISTS (
 UPDATE jobs SET state = 'leased', run_at_us = :lease_until_us, attempts = attempts + 1, fence = fence + 1
 WHERE tenant = :tenant AND job_key = (
     SELECT job_key FROM jobs
-    WHERE tenant = :tenant AND state IN ('queued', 'leased') AND run_at_us <= :now_us
+    WHERE tenant = :tenant AND state IN ('queued', 'leased')
+        -- an erasure must not wait for the lease of a process that may be dead; to scrub twice is harmless
+        AND (run_at_us <= :now_us OR (state = 'leased' AND queue = 'scrub' AND :queue IS NULL))
         AND (:queue IS NULL OR queue = :queue)
     ORDER BY run_at_us, job_key LIMIT 1)
 RETURNING job_key, queue, parameters, attempts, fence
@@ -19,7 +21,7 @@ DELETE FROM jobs WHERE tenant = :tenant AND job_key = :job_key AND fence = :fenc
 RETURNING job_key
 
 -- name: fail_job
-UPDATE jobs SET state = :state, run_at_us = :run_at_us, last_error = :last_error
+UPDATE jobs SET state = :state, run_at_us = :run_at_us, attempts = :attempts, last_error = :last_error
 WHERE tenant = :tenant AND job_key = :job_key AND fence = :fence AND state = 'leased'
 RETURNING job_key
 

@@ -2,7 +2,8 @@
 SELECT seq, hash FROM journal WHERE tenant = :tenant ORDER BY seq DESC LIMIT 1
 
 -- name: scope_head
-SELECT seq FROM scope_heads WHERE tenant = :tenant AND user = :user
+SELECT seq, coalesce((SELECT embedder_key FROM embedders WHERE is_current = 1), 0) FROM scope_heads
+WHERE tenant = :tenant AND user = :user
 
 -- name: set_scope_head
 INSERT OR REPLACE INTO scope_heads (tenant, user, seq) VALUES (:tenant, :user, :seq)

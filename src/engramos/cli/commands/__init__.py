@@ -1,0 +1,1 @@
+"""The commands, one a file; each is a function that `app.py` registers."""

@@ -1,0 +1,73 @@
+"""What is measured: a search plan and an embedder, named by `key=value` on the command line."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from engramos.errors import ConfigError
+from engramos.plaintext.plan import DEFAULT, DENSE, HYBRID, LEXICAL, Plan
+
+PLANS: Mapping[str, Plan] = MappingProxyType({"default": DEFAULT, "bm25": LEXICAL, "dense": DENSE, "rrf60": HYBRID})
+"""The plans that can be named; those after the first are the baselines of every run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a run searches."""
+
+    plan_name: str = "default"
+    plan: Plan = DEFAULT
+    embedder: str = "bge_small"
+    changed: Mapping[str, str] = field(default_factory=dict)
+    """The `key=value` pairs that were given."""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All that decides the result, as JSON values."""
+        steps = {
+            step.name: {"method": step.method, "weight": step.weight, **step.parameters} for step in self.plan.steps
+        }
+        return {"plan": self.plan_name, "embedder": self.embedder, "ranker": self.plan.ranker, "steps": steps}
+
+
+def read_method(pairs: Iterable[str], embedder: str) -> Method:
+    """Return the method that `key=value` pairs name: `plan`, `embedder`, `ranker`, or a step's name and its weight.
+
+    Args:
+        pairs: as given on the command line, such as `plan=bm25` or `speaker=0`.
+        embedder: the one that counts where no pair names one.
+
+    Raises:
+        ConfigError: if a pair has no `=`, a key is unknown (the nearest is named), or a value does not fit.
+    """
+    given: dict[str, str] = {}
+    for pair in pairs:
+        key, is_pair, value = pair.partition("=")
+        if not is_pair or not value.strip():
+            raise ConfigError(f"method setting {pair!r} is no key=value: write for example plan=bm25")
+        given[key.strip()] = value.strip()
+    name = given.get("plan", "default")
+    if name not in PLANS:
+        raise ConfigError(f"plan is {name!r}: use one of {', '.join(PLANS)}")
+    plan = PLANS[name]
+    weights = {key: _weight(key, value, plan) for key, value in given.items() if key not in _KEYS}
+    steps = tuple(replace(step, weight=weights.get(step.name, step.weight)) for step in plan.steps)
+    plan = Plan(steps, given.get("ranker", plan.ranker))
+    _ = plan.methods
+    return Method(name, plan, given.get("embedder", embedder), given)
+
+
+_KEYS = ("plan", "embedder", "ranker")
+
+
+def _weight(key: str, value: str, plan: Plan) -> float:
+    known = [*_KEYS, *(step.name for step in plan.steps)]
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+        raise ConfigError(f"there is no method setting {key!r}; {hint}")
+    try:
+        return float(value)
+    except ValueError as error:
+        raise ConfigError(f"weight of step {key!r} is {value!r}: give a number of 0 or more") from error

@@ -53,10 +53,12 @@ class Worker:
                 return
         raise AssertionError(f"the worker ended early: {self.lines[-3:]}\n{self.process.stderr.read().decode()}")
 
-    def kill(self) -> None:
-        """Kill -9, and read what it had acknowledged by then."""
+    def kill(self, *, may_have_ended: bool = False) -> bool:
+        """Kill -9, and read what it had acknowledged by then; return False if it had ended by itself."""
         self.process.send_signal(signal.SIGKILL)
-        self.finish(-signal.SIGKILL)
+        returncode = self.process.wait()
+        self.finish(0 if may_have_ended and returncode == 0 else -signal.SIGKILL)
+        return returncode != 0
 
     def finish(self, returncode: int = 0, given: bytes = b"") -> None:
         """Wait for the end of the process and demand how it ended."""

@@ -60,23 +60,24 @@ def test_a_request_that_is_sent_again_and_again_between_kills_happens_once(tmp_p
     """Ten threads in each of two processes send each key at the same instant; both are killed and started again."""
     folder, rng, keys = tmp_path / "memory", random.Random(seed), [f"key{number}x" for number in range(8)]
     answers: dict[str, set[str]] = {key: set() for key in keys}
-    num_acknowledged = 0
+    num_acknowledged = num_kills = 0
     for number in range(5):
-        is_last = number == 4
         pair = [Worker("same_key", folder, seed=seed, keys=keys) for _ in range(2)]
-        for worker in pair:
-            with worker:
-                if is_last:
+        with pair[0], pair[1]:
+            if number < 4:
+                for _ in range(rng.randint(1, 35)):
+                    pair[0].read_until(lambda line: "key" in line)
+                num_kills += sum(worker.kill(may_have_ended=True) for worker in pair)
+            else:
+                for worker in pair:
                     worker.finish()
-                else:
-                    for _ in range(rng.randint(1, 35)):
-                        worker.read_until(lambda line: "key" in line)
-                    worker.kill()
+        for worker in pair:
             for line in worker.lines:
                 if "key" in line:
                     answers[line["key"]].add(json.dumps(line["applied"]))
                     num_acknowledged += 1
-    print(f"\none key, 20 senders, 8 kills: {num_acknowledged} acknowledged, {len(keys)} requests done")
+    print(f"\none key, 20 senders, {num_kills} kills: {num_acknowledged} acknowledged, {len(keys)} requests done")
+    assert num_kills >= 2
     assert {key: len(found) for key, found in answers.items()} == dict.fromkeys(keys, 1)
     assert whole.problems(folder) == []
     with MemoryOS.open(folder, embedder="hashing") as memory:

@@ -95,6 +95,11 @@ def load(given: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
     return Settings(**{name: _typed(name, value) for name, value in values.items()}, sources=sources)
 
 
+def preset(variable: str, value: str) -> None:
+    """Set a variable that a library reads at its import, unless the user has set it."""
+    os.environ.setdefault(variable, value)
+
+
 def _file(environment: Mapping[str, str]) -> Path | None:
     named = environment.get(f"{PREFIX}CONFIG")
     if named:

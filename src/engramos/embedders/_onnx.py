@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from engramos.config import preset
 from engramos.embedders._wordpiece import WordPiece
 from engramos.embedders.base import require_package
 from engramos.errors import CorruptPayloadError, ModelError, translate
@@ -69,6 +70,8 @@ class OnnxEncoder:
 
     def __init__(self, model: Path, vocabulary: Path, threads: int) -> None:
         require_package("onnxruntime", "onnxruntime", "bge")
+        # from its import on it would keep a database of events in the user's cache and send them
+        preset("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +92,16 @@ def test_likeness_follows_meaning_not_words():
     query = embedder.embed_query("Which animal lives with her?")
     cat, bank = embedder.embed(["She adopted a kitten in spring.", "Which train goes with her to work?"])
     assert query @ cat > query @ bank
+
+
+def test_embedding_writes_nothing_into_the_users_home_and_keeps_no_file_of_a_library_open(tmp_path):
+    program = (
+        "import os\n"
+        "from engramos.embedders.bge_small import BgeSmall\n"
+        "BgeSmall().embed(['a text'])\n"
+        "print([os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd') if int(fd) > 2][:-1])\n"
+    )
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert "onnxruntime.db" not in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -47,7 +47,7 @@ def test_the_table_and_every_questions_outcome_are_kept(tmp_path: Path) -> None:
     assert {"commit", "seed", "steps", "embedder"} <= first["settings"].keys()
     assert [row["question"] for row in rows] == [f"talk-1.qa[{number}]" for number in range(5)]
     assert rows[0]["found"]["default"][0] == "D1:1"
-    assert rows[0]["metrics"]["bm25"]["turn"]["any@5"] == 1.0
+    assert rows[0]["metrics"]["bm25"]["turn"]["fraction@5"] == 1.0
     assert "kitten" not in (out / "locomo.jsonl").read_text()
     assert json.loads((out / "locomo.json").read_text())["benchmark"] == "locomo"
 

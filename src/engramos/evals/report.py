@@ -21,6 +21,9 @@ from engramos.evals.run import Answer, Run, metrics_of
 
 _KINDS = (*(f"fraction@{k}" for k in KS), *(f"any@{k}" for k in KS), *(f"all@{k}" for k in KS), f"ndcg@{NDCG_K}")
 
+_KEPT = (*(f"fraction@{k}" for k in KS), f"ndcg@{NDCG_K}")
+"""What is kept of each question; the other kinds follow from these."""
+
 
 def result_of(name: str, benchmark: Benchmark, loaded: Loaded, method: Method, run: Run) -> dict[str, Any]:
     """Return the run as one JSON object; `metrics` are ours, `baselines` those of the plans beside it."""
@@ -72,7 +75,7 @@ def write(folder: Path, result: Mapping[str, Any], run: Run) -> tuple[Path, Path
                         name: {lv: _rounded(one) for lv, one in by.items()} for name, by in asked.answers.items()
                     },
                 }
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(row, separators=(",", ":")) + "\n")
     return whole, lines
 
 
@@ -128,7 +131,8 @@ def commit() -> str:
 
 
 def _by_level(answer: Answer) -> dict[str, dict[str, float]]:
-    return {level: _rounded(metrics) for level, metrics in answer.items()}
+    # any@k and all@k follow from fraction@k: above 0, and 1
+    return {level: _rounded({kind: metrics[kind] for kind in _KEPT}) for level, metrics in answer.items()}
 
 
 def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:

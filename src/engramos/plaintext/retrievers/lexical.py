@@ -47,7 +47,7 @@ class Lexical(Retriever):
             return None
         num = len(index)
         lengths = index.postings.lengths[:num]
-        mean = float(lengths.sum(where=index.alive)) / index.num_alive or 1.0
+        mean = float(lengths @ index.alive.astype(np.float32)) / index.num_alive or 1.0
         names = _name_terms(index) if self.speaker_weight < 1 else frozenset()
         scores, reached = np.zeros((2, num), dtype=np.float32)
         for term, times in query.terms.items():

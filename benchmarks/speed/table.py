@@ -14,9 +14,10 @@ START, END = "<!-- speed:start -->", "<!-- speed:end -->"
 def tables(result: dict[str, Any]) -> str:
     """Return a result as Markdown: what it was measured on, engramos beside the floor, then the peers."""
     machine, settings, versions = result["machine"], result["settings"], result["versions"]
-    day = result["started_at"][:10]
+    day, commit = result["started_at"][:10], result["commit"]
+    at = commit[:12] + commit[40:]
     head = (
-        f"Measured {day} at `{result['commit'][:12]}` on {machine['processor']}, {machine['cores']} cores, "
+        f"Measured {day} at `{at}` on {machine['processor']}, {machine['cores']} cores, "
         f"Python {versions['python']}, SQLite {versions['sqlite']}; size {settings['size']}, seed {settings['seed']}, "
         f"text: {settings['text']}."
     )

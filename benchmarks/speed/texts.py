@@ -21,7 +21,7 @@ do what all as had they about really know think would out up one can there been 
 your them when some more will no has been were very did more by who an or her his than then now only over""".split()
 """What Zipf's first ranks are in English, so that the share of stop words is right."""
 OPENINGS = ("What did {speaker} say about {words}?", "When did {speaker} talk of {words}?", "Who mentioned {words}?")
-TIMES = ("", "", "", " last May", " in June 2022", " two weeks ago")
+TIMES = ("", "", "", "", " in {at:%B %Y}", " on {at.day} {at:%B %Y}")
 EXCHANGED = 0.3
 """Share of the words of a real turn that are exchanged."""
 
@@ -71,7 +71,8 @@ def questions(seed: int, turns: list[Turn], num: int) -> list[tuple[str, int]]:
         at = int(random.integers(0, max(1, len(words) - 3)))
         opening = OPENINGS[int(random.integers(0, len(OPENINGS)))]
         asked = opening.format(speaker=turns[about].speaker, words=" ".join(words[at : at + 4]))
-        made.append((asked.rstrip("?") + TIMES[int(random.integers(0, len(TIMES)))] + "?", about))
+        when = TIMES[int(random.integers(0, len(TIMES)))].format(at=turns[about].at)
+        made.append((f"{asked.rstrip('?')}{when}?", about))
     return made
 
 

@@ -34,3 +34,9 @@ def test_every_link_of_the_docs_leads_somewhere():
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not broken
+
+
+def test_every_test_that_guarantees_name_exists():
+    named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "GUARANTEES.md").read_text())
+    assert len(named) > 20
+    assert not [path for path in named if not (ROOT / path).is_file()]

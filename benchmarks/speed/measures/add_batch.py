@@ -26,8 +26,9 @@ def measure(seed: int, folder: str, num: int, data: str | None) -> list[dict[str
             given.give(rows[part])
             with ours.lap():
                 memory.add(messages(turns[part]))
-        num_bytes = sum(path.stat().st_size for path in Path(folder, "memory").rglob("*") if path.is_file())
     floor.close()
+    # both are closed, so what was in the write-ahead log is in the file
+    num_bytes = sum(path.stat().st_size for path in Path(folder, "memory").rglob("*") if path.is_file())
     floor_bytes = Path(folder, "floor.db").stat().st_size
     return [
         number(

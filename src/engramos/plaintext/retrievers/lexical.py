@@ -11,9 +11,6 @@ from engramos.plaintext.query import Query
 from engramos.plaintext.retrievers.base import Retriever
 from engramos.plaintext.terms import term_of
 
-DENSE_SHARE = 200
-"""A term in fewer than one row of so many is spread by its own rows, any other by a pass over all."""
-
 
 @dataclass(frozen=True, slots=True)
 class Lexical(Retriever):
@@ -61,6 +58,7 @@ class Lexical(Retriever):
             if self.window:
                 rows, counts = self._spread(index, rows, counts, reached)
             norms = np.float32(self.k1 * (1 - self.b)) + np.float32(self.k1 * self.b / mean) * lengths[rows]
+            # a row that comes twice is read before it is written: it gains once
             scores[rows] += gain * counts / (counts + norms)
         return scores
 
@@ -69,6 +67,7 @@ class Lexical(Retriever):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows that hold a term or stand near one that does, and the counts that reach them.
 
+        A row may come twice, with the same count: whoever assigns by these rows assigns the same value twice.
         `total` is zeros of shape (rows,), and is so again afterwards.
         """
         total[rows] = counts
@@ -82,7 +81,8 @@ class Lexical(Retriever):
                 # no two rows share a neighbour on the same side, so that nothing is lost here
                 total[at] += weight
                 touched.append(at)
-        near = np.unique(np.concatenate(touched)) if len(rows) * DENSE_SHARE < len(total) else np.flatnonzero(total)
+        every = np.concatenate(touched)
+        near = every if len(every) < len(total) else np.flatnonzero(total)
         reached = total[near]
         total[near] = 0.0
         return near, reached

@@ -28,7 +28,8 @@ class Sessions(Retriever):
             return None
         # the last place is for rows without a session, whose number is -1
         best = np.zeros(len(index.sessions.codes) + 1, dtype=np.float32)
-        scored = np.flatnonzero(base * index.alive)
+        scored = np.flatnonzero(base)
+        scored = scored[index.alive[scored]]
         np.maximum.at(best, index.session[scored], base[scored])
         best[-1] = 0.0
         return best.take(index.session, mode="wrap")

@@ -6,10 +6,11 @@ from typing import Any
 
 from engramos.errors import StoreError, translate
 from engramos.vault.blobs import BlobStore
+from engramos.vault.durable import sync_file, sync_folder
 
 
 def copy(connection: Any, blobs: BlobStore, target: Path, file_name: str) -> None:
-    """Copy the open database and the blobs to `target`, which appears whole or not at all.
+    """Copy the open database and the blobs to `target`, which appears whole and durable, or not at all.
 
     Args:
         connection: in autocommit mode.
@@ -27,5 +28,8 @@ def copy(connection: Any, blobs: BlobStore, target: Path, file_name: str) -> Non
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         connection.execute("VACUUM INTO ?", (str(partial / file_name),))
+        sync_file(partial / file_name)
         blobs.copy_to(partial / "blobs")
+        sync_folder(partial)
         partial.rename(target)
+        sync_folder(target.parent)

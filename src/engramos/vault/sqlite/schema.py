@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from engramos import failpoints
 from engramos.errors import ForeignStoreError, NewerSchemaError, StoreError, translate
+from engramos.vault.durable import sync_folder
 from engramos.vault.sqlite.connection import APPLICATION_ID, BUSY_TIMEOUT_S
 
 SCHEMA_VERSION = 1
@@ -37,6 +38,8 @@ def prepare(path: Path) -> None:
         if found < SCHEMA_VERSION:
             failpoints.reach("before_migration")
             _migrate(path)
+            with translate({OSError: StoreError}, f"syncing {path.parent}"):
+                sync_folder(path.parent)
             failpoints.reach("after_migration")
 
 

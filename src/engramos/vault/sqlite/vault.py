@@ -16,6 +16,7 @@ from engramos.errors import EngramosError, StoreError, translate
 from engramos.rows import Filter, IndexDelta, IndexRow, JournalRow, LeasedJob, Tombstone
 from engramos.scope import Scope
 from engramos.vault.blobs import BlobStore
+from engramos.vault.durable import make_folder
 from engramos.vault.sqlite import records, schema
 from engramos.vault.sqlite.apply import Commit, apply, replay
 from engramos.vault.sqlite.backup import copy
@@ -50,12 +51,9 @@ class SqliteVault:
         """
         self.folder = folder
         self.path = folder / FILE_NAME
-        with translate(
-            {OSError: StoreError, ValueError: StoreError},
-            f"making {folder!r}",
-            next_step="choose a folder that is writable",
-        ):
-            folder.mkdir(parents=True, exist_ok=True)
+        failures = {OSError: StoreError, ValueError: StoreError}
+        with translate(failures, f"making {folder!r}", next_step="choose a folder that is writable"):
+            make_folder(folder)
         if vfs is None:
             schema.prepare(self.path)
         self.errors = error_table(driver)

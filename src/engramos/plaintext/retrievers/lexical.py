@@ -32,7 +32,12 @@ class Lexical(Retriever):
     speaker_weight: float = 1.0
     """How much a word that is a part of a speaker's name counts, in [0, 1]."""
 
+    most_spread: int = 6_000
+    """Mentions that are carried to neighbours, the rarest terms first; more frequent terms count where they stand."""
+
     def __post_init__(self) -> None:
+        if self.most_spread < 0:
+            raise ConfigError(f"most_spread is {self.most_spread}: give 0 or more")
         if self.k1 < 0 or not 0 <= self.b <= 1:
             raise ConfigError(f"k1 is {self.k1} and b is {self.b}: k1 must be 0 or more, b in [0, 1]")
         if self.window < 0 or not 0 < self.decay <= 1 or not 0 <= self.speaker_weight <= 1:
@@ -47,15 +52,12 @@ class Lexical(Retriever):
         mean = float(lengths @ index.alive.astype(np.float32)) / index.num_alive or 1.0
         names = _name_terms(index) if self.speaker_weight < 1 else frozenset()
         scores, reached = np.zeros((2, num), dtype=np.float32)
-        for term, times in query.terms.items():
-            rows, counts = index.postings.rows(term)
-            if not len(rows):
-                continue
-            if not (alive := index.alive[rows]).all():
-                rows, counts = rows[alive], counts[alive]
+        num_spread = 0
+        for term, times, rows, counts in _mentions(query, index):
             idf = float(np.log1p((index.num_alive - len(rows) + 0.5) / (len(rows) + 0.5)))
             gain = np.float32(times * idf * (self.k1 + 1) * (self.speaker_weight if term in names else 1.0))
-            if self.window:
+            num_spread += len(rows)
+            if self.window and num_spread <= self.most_spread:
                 rows, counts = self._spread(index, rows, counts, reached)
             norms = np.float32(self.k1 * (1 - self.b)) + np.float32(self.k1 * self.b / mean) * lengths[rows]
             # a row that comes twice is read before it is written: it gains once
@@ -86,6 +88,18 @@ class Lexical(Retriever):
         reached = total[near]
         total[near] = 0.0
         return near, reached
+
+
+def _mentions(query: Query, index: SearchIndex) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Return each term of the question that living rows hold, rarest first: term, times asked, rows, counts."""
+    found = []
+    for term, times in query.terms.items():
+        rows, counts = index.postings.rows(term)
+        if len(rows) and not (alive := index.alive[rows]).all():
+            rows, counts = rows[alive], counts[alive]
+        if len(rows):
+            found.append((term, times, rows, counts))
+    return sorted(found, key=lambda one: (len(one[2]), one[0]))
 
 
 def _name_terms(index: SearchIndex) -> frozenset[int]:

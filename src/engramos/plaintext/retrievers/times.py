@@ -27,7 +27,7 @@ class Times(Retriever):
             raise ConfigError(f"half_life_days is {self.half_life_days}: give a number above 0")
 
     def score(self, query: Query, index: SearchIndex, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """Return the best score over the question's ranges; None where it names no time."""
+        """Return the best score over the question's ranges; None where it names none, or nothing is near it."""
         if not query.times:
             return None
         valid = index.valid.astype(np.float64)
@@ -37,4 +37,5 @@ class Times(Retriever):
             outside_us = np.maximum(np.maximum(start - valid, valid - end), 0.0)
             best = np.maximum(best, np.exp2(-outside_us / (self.half_life_days * 86_400e6)).astype(np.float32))
         best[index.valid == UNKNOWN] = 0.0
-        return best
+        # where nothing lies within a half life, the least distant says no more than the most distant
+        return best if len(best) and best.max() >= 0.5 else None

@@ -26,7 +26,7 @@ def main() -> None:
     size = SIZES[asked.size]
     data = config.load({"data": asked.data}).data
     result: dict[str, Any] = {
-        "command": f"python -m benchmarks.speed {' '.join(sys.argv[1:])}".strip(),
+        "command": _command(sys.argv[1:]),
         "settings": {"size": asked.size, "seed": asked.seed, "text": "real turns" if data else "made"} | vars(size),
         "commit": commit(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -44,6 +44,13 @@ def main() -> None:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {asked.out}", file=sys.stderr)
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the command as it was given, without the paths of this machine."""
+    private = ("--data", "--folder", "--peers-python")
+    shown = ["PATH" if at and arguments[at - 1] in private else argument for at, argument in enumerate(arguments)]
+    return " ".join(["python -m benchmarks.speed", *shown])
 
 
 def _measure(result: dict[str, Any], name: str, size: Size, seed: int, folder: str, data: str | None) -> None:

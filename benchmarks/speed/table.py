@@ -69,17 +69,17 @@ def figure(value: float) -> str:
     return f"{value:.3g}"
 
 
-def within(page: str, made: str) -> str:
-    """Return a page with `made` between the two markers.
+def within(page: str, made: str, start_mark: str = START, end_mark: str = END) -> str:
+    """Return a page with `made` between two markers.
 
     Raises:
         ValueError: if the page lacks a marker.
     """
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
+    before, start, rest = page.partition(start_mark)
+    _, end, after = rest.partition(end_mark)
     if not start or not end:
-        raise ValueError(f"the page lacks {START} or {END}: add both, on lines of their own")
-    return f"{before}{START}\n{made}\n{END}{after}"
+        raise ValueError(f"the page lacks {start_mark} or {end_mark}: add both, on lines of their own")
+    return f"{before}{start_mark}\n{made}\n{end_mark}{after}"
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
 """The Python in README and in the how-tos runs as it stands."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,9 @@ def test_every_test_that_guarantees_name_exists():
     named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "GUARANTEES.md").read_text())
     assert len(named) > 20
     assert not [path for path in named if not (ROOT / path).is_file()]
+
+
+@pytest.mark.parametrize("module", ["benchmarks.recall_table", "benchmarks.speed.table"])
+def test_the_tables_of_the_readme_are_those_of_the_committed_results(module):
+    done = subprocess.run([sys.executable, "-m", module, "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -35,6 +35,16 @@ def tables(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def page_tables(result: dict[str, Any], beside: dict[str, Any]) -> str:
+    """Return the tables of a result, and the peers of another one that was measured with them."""
+    if result.get("peers") or not beside.get("peers"):
+        return tables(result)
+    head = (
+        f"Peers, measured {beside['started_at'][:10]} at `{beside['commit'][:12]}`, size {beside['settings']['size']}:"
+    )
+    return "\n".join([tables(result), "", head, "", *_peers(beside["peers"])])
+
+
 def _row(one: dict[str, Any]) -> str:
     unit = one["unit"]
     words = {"most": f"at most {{}} {unit}", "least": f"at least {{}} {unit}", "most_ratio": "ratio at most {}"}
@@ -86,11 +96,13 @@ def main() -> int:
     """Write the tables into the page, or with `--check` say whether they are stale."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.table", description=__doc__)
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks" / "results" / "speed.json")
+    parser.add_argument("--peers", type=Path, default=ROOT / "benchmarks" / "results" / "speed-small.json")
     parser.add_argument("--page", type=Path, default=ROOT / "README.md")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is stale")
     asked = parser.parse_args()
     page = asked.page.read_text(encoding="utf-8")
-    made = within(page, tables(json.loads(asked.result.read_text(encoding="utf-8"))))
+    result, beside = (json.loads(path.read_text(encoding="utf-8")) for path in (asked.result, asked.peers))
+    made = within(page, page_tables(result, beside))
     if not asked.check:
         asked.page.write_text(made, encoding="utf-8")
     elif made != page:

@@ -52,6 +52,7 @@ class SearchIndex:
                 self._drop(row.cube_id)
                 self._append(row)
         self.seq, self.embedder_key = delta.seq, delta.embedder_key
+        self._around.clear()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,7 +67,25 @@ class SearchIndex:
         """Bytes of the arrays, roughly."""
         return self._vectors.nbytes + len(self.ids) * 400
 
+    def around(self, window: int) -> np.ndarray:
+        """Return the rows of the turns around each row, -1 for none, shape (2 * window, rows), int32.
+
+        In turn the turn before, the turn after, the second before, the second after, and so on. It is kept until the
+        index changes.
+        """
+        if window not in self._around:
+            table = np.full((2 * window, len(self)), NONE, dtype=np.int32)
+            for side, links in enumerate((self.before, self.after)):
+                padded = np.append(links, np.int32(NONE))
+                at = links
+                for distance in range(window):
+                    table[2 * distance + side] = at
+                    at = padded[at]
+            self._around[window] = table
+        return self._around[window]
+
     def _start(self, rows: Sequence[IndexRow]) -> None:
+        self._around: dict[int, np.ndarray] = {}
         self.ids: list[str] = []
         self._is_in_order, self._order = True, None
         self.versions: list[int] = []

@@ -51,7 +51,7 @@ class Lexical(Retriever):
         lengths = index.postings.lengths[:num]
         mean = float(lengths @ index.alive.astype(np.float32)) / index.num_alive or 1.0
         names = _name_terms(index) if self.speaker_weight < 1 else frozenset()
-        scores, reached = np.zeros((2, num), dtype=np.float32)
+        scores, reached = np.zeros(num, dtype=np.float32), np.zeros(num + 1, dtype=np.float32)
         num_spread = 0
         for term, times, rows, counts in _mentions(query, index):
             idf = float(np.log1p((index.num_alive - len(rows) + 0.5) / (len(rows) + 0.5)))
@@ -70,24 +70,19 @@ class Lexical(Retriever):
         """Return the rows that hold a term or stand near one that does, and the counts that reach them.
 
         A row may come twice, with the same count: whoever assigns by these rows assigns the same value twice.
-        `total` is zeros of shape (rows,), and is so again afterwards.
+        `total` is zeros of shape (rows + 1,), the last for missing neighbours, and is so again afterwards.
         """
+        near = index.around(self.window)[:, rows]
         total[rows] = counts
-        touched = [rows]
-        for links in (index.before, index.after):
-            at, weight = rows, counts
-            for _ in range(self.window):
-                at, weight = links[at], weight * np.float32(self.decay)
-                inside = at != NONE
-                at, weight = at[inside], weight[inside]
-                # no two rows share a neighbour on the same side, so that nothing is lost here
-                total[at] += weight
-                touched.append(at)
-        every = np.concatenate(touched)
-        near = every if len(every) < len(total) else np.flatnonzero(total)
-        reached = total[near]
-        total[near] = 0.0
-        return near, reached
+        for distance in range(2 * self.window):
+            # no two rows share a neighbour at one distance on one side, so that nothing is lost here
+            total[near[distance]] += np.float32(self.decay ** (distance // 2 + 1)) * counts
+        every = np.concatenate([rows, near.ravel()])
+        every = every[every != NONE] if len(every) < len(total) else np.flatnonzero(total[:-1])
+        reached = total[every]
+        total[every] = 0.0
+        total[NONE] = 0.0
+        return every, reached
 
 
 def _mentions(query: Query, index: SearchIndex) -> list[tuple[int, int, np.ndarray, np.ndarray]]:

@@ -52,7 +52,7 @@ class SqliteVault:
         self.folder = folder
         self.path = folder / FILE_NAME
         failures = {OSError: StoreError, ValueError: StoreError}
-        with translate(failures, f"making {folder!r}", next_step="choose a folder that is writable"):
+        with translate(failures, f"making {str(folder)!r}", next_step="choose a folder that is writable"):
             make_folder(folder)
         if vfs is None:
             schema.prepare(self.path)

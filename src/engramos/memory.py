@@ -103,7 +103,7 @@ class MemoryOS:
         try:
             if not may_mismatch:
                 parts.check_embedder()
-            run_due(parts)
+            run_due(parts, takes_over=True)
         except EngramosError:
             vault.close()
             raise

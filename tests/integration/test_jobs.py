@@ -244,3 +244,23 @@ def test_a_run_does_no_more_than_its_limit(memory: MemoryOS, ran: list[int]) -> 
     assert run_due(memory._parts, limit=2) == 2
     assert len(ran) == 2
     assert run_due(memory._parts) == 3
+
+
+def test_only_an_opening_takes_a_scrub_from_a_living_worker(clock: FakeClock, memory: MemoryOS) -> None:
+    """Threads that each erase would otherwise take the same scrub from each other until it is given up."""
+    queue(memory, "scrub")
+    held = memory._parts.vault.lease_job("local", LEASE_S, "scrub")
+    for _ in range(2 * MAX_ATTEMPTS):
+        memory.forget(memory.add("to be erased").cube_ids[0], act="erase")
+    assert [row[:3] for row in jobs(memory)] == [("scrub", "leased", 1)]
+    assert memory._parts.vault.finish_job(held)
+
+
+def test_a_scrub_that_many_openings_take_over_is_not_given_up(clock: FakeClock, memory: MemoryOS) -> None:
+    queue(memory, "scrub")
+    for _ in range(2 * MAX_ATTEMPTS):
+        assert memory._parts.vault.lease_job("local", LEASE_S, takes_over=True).attempts == 1
+    clock.advance(seconds=LEASE_S)
+    assert memory._parts.vault.lease_job("local", LEASE_S, takes_over=True).attempts == 2
+    assert run_due(memory._parts, takes_over=True) == 1
+    assert jobs(memory) == []

@@ -343,11 +343,12 @@ class SqliteVault:
 
     # Jobs
 
-    def lease_job(self, tenant: str, lease_s: float, queue: str | None = None) -> LeasedJob | None:
-        """Take the next job that is due, of one queue or of any, for `lease_s` seconds; None where none is."""
-        at_us = now_us()
-        lease_until_us = at_us + int(lease_s * 1e6)
-        values = {"tenant": tenant, "now_us": at_us, "lease_until_us": lease_until_us, "queue": queue}
+    def lease_job(
+        self, tenant: str, lease_s: float, queue: str | None = None, *, takes_over: bool = False
+    ) -> LeasedJob | None:
+        """Take the next job that is due, or a scrub that another has leased; None where none is."""
+        values = {"tenant": tenant, "now_us": now_us(), "queue": queue, "takes_over": takes_over}
+        values["lease_until_us"] = values["now_us"] + int(lease_s * 1e6)
 
         def work(connection: Any) -> Any:
             return next(iter(connection.execute(sql("lease_job"), values)), None)

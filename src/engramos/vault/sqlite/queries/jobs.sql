@@ -6,12 +6,14 @@ WHERE NOT EXISTS (
         AND run_at_us = :run_at_us)
 
 -- name: lease_job
-UPDATE jobs SET state = 'leased', run_at_us = :lease_until_us, attempts = attempts + 1, fence = fence + 1
+-- what is taken over before its lease ended keeps its end and count: its worker may be alive and finish it
+UPDATE jobs SET state = 'leased', run_at_us = iif(run_at_us <= :now_us, :lease_until_us, run_at_us),
+    attempts = attempts + (run_at_us <= :now_us), fence = fence + 1
 WHERE tenant = :tenant AND job_key = (
     SELECT job_key FROM jobs
     WHERE tenant = :tenant AND state IN ('queued', 'leased')
         -- an erasure must not wait for the lease of a process that may be dead; to scrub twice is harmless
-        AND (run_at_us <= :now_us OR (state = 'leased' AND queue = 'scrub' AND :queue IS NULL))
+        AND (run_at_us <= :now_us OR (:takes_over AND state = 'leased' AND queue = 'scrub'))
         AND (:queue IS NULL OR queue = :queue)
     ORDER BY run_at_us, job_key LIMIT 1)
 RETURNING job_key, queue, parameters, attempts, fence

@@ -92,7 +92,7 @@ def make_table(data: Path, embedder: str) -> tuple[Table, list[str]]:
             shares += [1 / len(gold)] * len(gold)
     fold = np.array([users.index(question.user) for question in loaded.questions])
     scores = np.ascontiguousarray(np.stack(blocks, axis=1))
-    category = [question.category for question in loaded.questions]
+    category = [question.categories[0] for question in loaded.questions]
     return Table(scores, np.array(questions), np.array(rows), np.array(shares), fold, category), users
 
 

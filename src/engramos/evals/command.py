@@ -41,6 +41,10 @@ def evaluate(
         typer.Option(metavar="KEY=VALUE", help="plan, embedder, ranker, or a step and its weight; many times."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")] = False,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep vectors of texts here for later runs; then no rate is measured."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep the result and each question's outcome here.")
     ] = None,
@@ -52,19 +56,19 @@ def evaluate(
         if settings.data is None:
             raise ConfigError("no folder with evaluation data is set: give --data DIR, or set ENGRAMOS_DATA")
         chosen = read_method(method or (), settings.embedder)
-        _run(name, settings.data, chosen, is_json=json or bool(before.get("json")), out=out)
+        _run(name, settings.data, chosen, is_json=json or bool(before.get("json")), out=out, vectors=vectors)
     except EngramosError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         raise typer.Exit(1) from error
 
 
-def _run(name: str, data: Path, method: Method, *, is_json: bool, out: Path | None) -> None:
+def _run(name: str, data: Path, method: Method, *, is_json: bool, out: Path | None, vectors: Path | None) -> None:
     benchmark = ROLE.make(name)
     loaded = benchmark.load(data)
     if out is not None:
         _check_writable(out)
     with tempfile.TemporaryDirectory(prefix="engramos-eval-") as folder, _bars() as bars:
-        with open_memory(Path(folder, "memory"), method.embedder) as memory:
+        with open_memory(Path(folder, "memory"), method.embedder, vectors) as memory:
             stored, asked = bars.add_task("store", total=None), bars.add_task("ask", total=len(loaded.questions))
             numbers = fill(memory, loaded, lambda num: bars.advance(stored, num))
             run = ask_all(memory, benchmark, loaded, method, lambda num: bars.advance(asked, num))

@@ -44,10 +44,10 @@ def ndcg_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     return gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(wanted)) + 1))
 
 
-def scores(ranked: Sequence[str], gold: Collection[str]) -> dict[str, float]:
+def scores(ranked: Sequence[str], gold: Collection[str], ks: Sequence[int] = KS) -> dict[str, float]:
     """Return every metric of one ranking: `fraction@5`, ..., `all@20`, `ndcg@10`."""
     kinds = {"fraction": fraction_at, "any": any_at, "all": all_at}
-    found = {f"{kind}@{k}": measure(ranked, gold, k) for kind, measure in kinds.items() for k in KS}
+    found = {f"{kind}@{k}": measure(ranked, gold, k) for kind, measure in kinds.items() for k in ks}
     return found | {f"ndcg@{NDCG_K}": ndcg_at(ranked, gold, NDCG_K)}
 
 

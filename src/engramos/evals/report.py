@@ -16,13 +16,7 @@ from engramos.clock import now
 from engramos.errors import StoreError, translate
 from engramos.evals.benchmarks.base import Benchmark, Loaded
 from engramos.evals.method import PLANS, Method
-from engramos.evals.metrics import KS, NDCG_K
-from engramos.evals.run import Answer, Run, metrics_of
-
-_KINDS = (*(f"fraction@{k}" for k in KS), *(f"any@{k}" for k in KS), *(f"all@{k}" for k in KS), f"ndcg@{NDCG_K}")
-
-_KEPT = (*(f"fraction@{k}" for k in KS), f"ndcg@{NDCG_K}")
-"""What is kept of each question; the other kinds follow from these."""
+from engramos.evals.run import Run, metrics_of
 
 
 def result_of(name: str, benchmark: Benchmark, loaded: Loaded, method: Method, run: Run) -> dict[str, Any]:
@@ -68,11 +62,12 @@ def write(folder: Path, result: Mapping[str, Any], run: Run) -> tuple[Path, Path
                 # the question's text stays out: its licence may not let us pass it on
                 row = {
                     "question": question.question_id,
-                    "category": question.category,
+                    "categories": list(question.categories),
                     "gold": sorted(next(iter(question.gold.values()))),
-                    "found": asked.found,
+                    "found": {name: list(one.found) for name, one in asked.answers.items()},
                     "metrics": {
-                        name: {lv: _rounded(one) for lv, one in by.items()} for name, by in asked.answers.items()
+                        name: {level: _rounded(row) for level, row in one.metrics.items()}
+                        for name, one in asked.answers.items()
                     },
                 }
                 file.write(json.dumps(row, separators=(",", ":")) + "\n")
@@ -82,37 +77,54 @@ def write(folder: Path, result: Mapping[str, Any], run: Run) -> tuple[Path, Path
 def table(benchmark: Benchmark, result: Mapping[str, Any]) -> RenderableType:
     """Return the tables that a person reads: all levels, then categories, then speed and size."""
     methods = {result["method"]: result["metrics"]} | result["baselines"]
-    shown = [_levels(f"{result['benchmark']}: {level} level", level, methods) for level in benchmark.levels]
-    first = next(iter(benchmark.levels))
-    suffix = ".questions"
-    categories = [name.removesuffix(suffix) for name in result["metrics"] if name.endswith(suffix)]
-    by_category = Table(title=f"{first} fraction@{KS[1]} by category", title_justify="left")
-    by_category.add_column("method")
+    own = set(result["baselines"][_BASELINES[0]])
+    categories = [name.removesuffix(".questions") for name in own if name.endswith(".questions")]
+    shown = []
+    for level in dict.fromkeys(name.rpartition(".")[0] for name in result["metrics"] if name in own):
+        if level not in categories:
+            shown.append(_levels(f"{result['benchmark']}: {f'{level} level' if level else 'whole'}", level, methods))
+    shown += [_categories(kind, sorted(categories), methods) for kind in benchmark.shown]
+    return Group(*shown, Text(_speed(result["metrics"])))
+
+
+def _categories(kind: str, categories: list[str], methods: Mapping[str, Mapping[str, float]]) -> Table:
+    made = Table(title=f"{kind} by category", title_justify="left")
+    made.add_column("category")
+    made.add_column("questions", justify="right")
+    for name in methods:
+        made.add_column(name, justify="right")
     for category in categories:
-        by_category.add_column(f"{category} ({result['metrics'][category + suffix]:.0f})", justify="right")
-    for name, metrics in methods.items():
-        by_category.add_row(name, *(f"{metrics[f'{category}.fraction@{KS[1]}']:.3f}" for category in categories))
-    return Group(*shown, by_category, Text(_speed(result["metrics"])))
+        values = [f"{metrics[f'{category}.{kind}']:.3f}" for metrics in methods.values()]
+        num = next(iter(methods.values()))[f"{category}.questions"]
+        made.add_row(category, f"{num:.0f}", *values)
+    return made
 
 
 def _levels(title: str, level: str, methods: Mapping[str, Mapping[str, float]]) -> Table:
+    kinds = [name for name in next(iter(methods.values())) if name.rpartition(".")[0] == level]
+    kinds = [name for name in kinds if all(name in metrics for metrics in methods.values())]
     made = Table(title=title, title_justify="left")
     made.add_column("method")
-    for kind in _KINDS:
-        made.add_column(kind.replace("fraction", "frac"), justify="right")
+    for name in kinds:
+        made.add_column(name.rpartition(".")[2].replace("fraction", "frac"), justify="right")
     for name, metrics in methods.items():
-        made.add_row(name, *(f"{metrics[f'{level}.{kind}']:.3f}" for kind in _KINDS))
+        made.add_row(name, *(f"{metrics[kind]:.3f}" for kind in kinds))
     return made
 
 
 def _speed(metrics: Mapping[str, float]) -> str:
     return (
-        f"{metrics['memories']:.0f} memories, {metrics['ingest_per_s']:.0f} a second; "
+        f"{metrics['memories']:.0f} memories, {_rate(metrics)}; "
         f"search p50 {metrics['search_p50_ms']:.1f} ms, p95 {metrics['search_p95_ms']:.1f} ms; without the embedder "
         f"{metrics['search_no_embedder_p50_ms']:.1f} and {metrics['search_no_embedder_p95_ms']:.1f} ms; "
         f"context {metrics['context_tokens']:.0f} tokens, full context {metrics['full_context_tokens']:.0f}; "
         f"{metrics['stored_bytes'] / 1e6:.1f} MB stored, {metrics['stored_bytes_per_memory']:.0f} bytes a memory"
     )
+
+
+def _rate(metrics: Mapping[str, float]) -> str:
+    rate = metrics.get("ingest_per_s")
+    return "vectors from an earlier run" if rate is None else f"{rate:.0f} a second"
 
 
 def commit() -> str:
@@ -128,11 +140,6 @@ def commit() -> str:
             return "unknown"
         outputs.append(done.stdout.strip())
     return outputs[0] + ("+" if outputs[1] else "")
-
-
-def _by_level(answer: Answer) -> dict[str, dict[str, float]]:
-    # any@k and all@k follow from fraction@k: above 0, and 1
-    return {level: _rounded({kind: metrics[kind] for kind in _KEPT}) for level, metrics in answer.items()}
 
 
 def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:

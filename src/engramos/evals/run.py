@@ -1,16 +1,16 @@
 """A run: fill memories, ask every question with every method, and keep each answer."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engramos.config import load
 from engramos.cube import MemCube
-from engramos.evals.benchmarks.base import Benchmark, Loaded, Question
+from engramos.evals.benchmarks.base import Answered, Benchmark, Loaded, Question, Searching
 from engramos.evals.embedding import Remembering
 from engramos.evals.method import PLANS, Method
-from engramos.evals.metrics import distinct, mean, percentile, scores
+from engramos.evals.metrics import mean, percentile
 from engramos.memory import MemoryOS
 from engramos.plaintext.contexts.block import estimate_tokens, render
 from engramos.plaintext.plan import Plan
@@ -18,13 +18,10 @@ from engramos.scope import Scope
 from engramos.vault.sqlite.vault import SqliteVault
 from engramos.verbs.parts import Parts, make_embedder
 
-DEPTH = 200
-"""How many cubes are read of a ranking, so that coarser levels can be read from it too."""
-SHOWN = 10
+TIMED = 10
 """How many cubes the timed searches return."""
-
-Answer = Mapping[str, Mapping[str, float]]
-"""The metrics of one question, by level."""
+BATCH = 256
+"""Records of one commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +29,8 @@ class Asked:
     """One question and what each method made of it."""
 
     question: Question
-    answers: Mapping[str, Answer]
+    answers: Mapping[str, Answered]
     """By method."""
-    found: Mapping[str, Sequence[str]]
-    """The first units of the first level, best first, by method."""
 
 
 @dataclass(slots=True)
@@ -47,15 +42,15 @@ class Run:
     """Rates, times, tokens and bytes, by metric name."""
 
 
-def open_memory(folder: Path, embedder: str) -> MemoryOS:
-    """Return a new memory in which questions are embedded once.
+def open_memory(folder: Path, embedder: str, vectors: Path | None = None) -> MemoryOS:
+    """Return a new memory in which questions are embedded once, and texts once for all runs that share `vectors`.
 
     Raises:
         UnknownMethodError, ConfigError: if there is no such embedder.
         MissingExtraError: if its packages are not installed.
     """
     settings = load({"folder": folder, "user": "eval", "embedder": embedder}, environment={})
-    made = None if embedder == "none" else Remembering(make_embedder(settings))
+    made = None if embedder == "none" else Remembering(make_embedder(settings), vectors)
     return MemoryOS(Parts(SqliteVault(settings.folder), settings, made_embedder=made))
 
 
@@ -65,19 +60,20 @@ def scope_of(user: str) -> Scope:
 
 
 def fill(memory: MemoryOS, loaded: Loaded, progress: Callable[[int], None] = lambda num: None) -> dict[str, float]:
-    """Import every part into its user's memory, and return the ingest numbers."""
+    """Store every part into its user's memory, and return the ingest numbers."""
     start = time.perf_counter()
     num = 0
     for part in loaded.parts:
-        taken = memory.import_file(
-            part.path, importer=part.importer, is_strict=True, scope=scope_of(part.user), progress=progress
-        )
-        num += taken.num_cubes
+        for start_at in range(0, len(part.records), BATCH):
+            batch = part.records[start_at : start_at + BATCH]
+            num += len(memory.add(batch, scope=scope_of(part.user)).cube_ids)
+            progress(len(batch))
     elapsed_s = time.perf_counter() - start
+    made = memory._parts.made_embedder
     num_bytes = float(memory.stats(scope=scope_of(loaded.parts[0].user))["folder_bytes"])
     return {
         "memories": float(num),
-        "ingest_per_s": num / elapsed_s,
+        **({} if getattr(made, "num_kept", 0) else {"ingest_per_s": num / elapsed_s}),
         "stored_bytes": num_bytes,
         "stored_bytes_per_memory": num_bytes / num,
         "full_context_tokens": _full_context(memory, loaded),
@@ -117,39 +113,35 @@ def ask_all(
 def metrics_of(run: Run, benchmark: Benchmark, name: str) -> dict[str, float]:
     """Return the means of one method: `turn.fraction@10`, ..., and by category `temporal.fraction@10`, ..."""
     found: dict[str, float] = {}
-    for level in benchmark.levels:
-        means = mean([asked.answers[name][level] for asked in run.asked])
-        found |= {f"{level}.{kind}": value for kind, value in means.items()}
-    first = next(iter(benchmark.levels))
-    for category in sorted({asked.question.category for asked in run.asked}):
-        rows = [asked.answers[name][first] for asked in run.asked if asked.question.category == category]
-        found |= {f"{category}.{kind}": value for kind, value in mean(rows).items()}
-        found[f"{category}.questions"] = float(len(rows))
+    for level in run.asked[0].answers[name].metrics:
+        means = mean([asked.answers[name].metrics[level] for asked in run.asked])
+        found |= {f"{level}.{kind}" if level else kind: value for kind, value in means.items()}
+    first = next(iter(run.asked[0].answers[name].metrics))
+    for category in sorted({one for asked in run.asked for one in asked.question.categories}):
+        asked_here = [asked for asked in run.asked if category in asked.question.categories]
+        means = mean([asked.answers[name].metrics[first] for asked in asked_here])
+        found |= {f"{category}.{kind}": value for kind, value in means.items()}
+        found[f"{category}.questions"] = float(len(asked_here))
     return found
 
 
 def _timed(memory: MemoryOS, question: Question, plan: Plan) -> float:
     start = time.perf_counter()
-    memory.search(question.text, limit=SHOWN, asked_at=question.asked_at, plan=plan, scope=scope_of(question.user))
+    memory.search(question.text, limit=TIMED, asked_at=question.asked_at, plan=plan, scope=scope_of(question.user))
     return time.perf_counter() - start
 
 
 def _ask(memory: MemoryOS, benchmark: Benchmark, question: Question, plans: Mapping[str, Plan]) -> Asked:
-    answers: dict[str, Answer] = {}
-    found: dict[str, Sequence[str]] = {}
-    for name, plan in plans.items():
-        hits = memory.search(
-            question.text, limit=DEPTH, asked_at=question.asked_at, plan=plan, scope=scope_of(question.user)
-        )
-        cubes = [hit.cube for hit in hits]
-        ranked = {level: _units(cubes, unit) for level, unit in benchmark.levels.items()}
-        answers[name] = {level: scores(ranked[level], question.gold[level]) for level in benchmark.levels}
-        found[name] = ranked[next(iter(benchmark.levels))][:20]
-    return Asked(question, answers, found)
+    scope = scope_of(question.user)
 
+    def searching(plan: Plan) -> Searching:
+        def search(text: str, limit: int) -> list[MemCube]:
+            hits = memory.search(text, limit=limit, asked_at=question.asked_at, plan=plan, scope=scope)
+            return [hit.cube for hit in hits]
 
-def _units(cubes: Sequence[MemCube], unit: Callable[[MemCube], str]) -> list[str]:
-    return distinct([unit(cube) for cube in cubes])
+        return search
+
+    return Asked(question, {name: benchmark.answer(searching(plan), question) for name, plan in plans.items()})
 
 
 def _full_context(memory: MemoryOS, loaded: Loaded) -> float:

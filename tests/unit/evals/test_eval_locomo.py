@@ -35,7 +35,7 @@ def test_evidence_is_read_by_rule(written: object, turns: set[str], is_repaired:
 def test_questions_without_evidence_are_dropped_and_repairs_are_counted(tmp_path: Path) -> None:
     loaded = ROLE.make("locomo").load(locomo_sample.write_sample(tmp_path))
     assert loaded.counts == {"questions": 6, "repaired": 3, "dropped": 1, "unknown_evidence": 1}
-    assert [question.category for question in loaded.questions] == [
+    assert [question.categories[0] for question in loaded.questions] == [
         "single-hop",
         "multi-hop",
         "single-hop",

@@ -43,8 +43,9 @@ class Locomo(Benchmark):
         for number, sample in enumerate(samples):
             name, asked = _checked(path, sample, number)
             importer = LocomoImporter(sample=name)
-            sessions, last = _turns(path, importer)
-            parts.append(Part(name, path, importer))
+            records, last = _turns(path, importer)
+            sessions = {record.message_id or "": record.session or "" for record in records}
+            parts.append(Part(name, records))
             questions += _questions(path, name, asked, sessions, last, counts)
         if not questions:
             raise ImportFailedError(str(path), "qa", "no question has evidence: is this the full locomo10.json?")
@@ -75,19 +76,19 @@ def _checked(path: Path, sample: Any, number: int) -> tuple[str, list[Any]]:
     return sample["sample_id"], asked
 
 
-def _turns(path: Path, importer: LocomoImporter) -> tuple[dict[str, str], datetime]:
-    """Return each turn's session, and the time of the last turn."""
-    sessions: dict[str, str] = {}
+def _turns(path: Path, importer: LocomoImporter) -> tuple[list[Message], datetime]:
+    """Return the turns, and the time of the last one."""
+    records: list[Message] = []
     last = None
     for record in importer.read(path):
         if isinstance(record, Problem):
             raise ImportFailedError(str(path), record.position, f"{record.problem}: copy the file again")
         assert isinstance(record, Message)
-        sessions[record.message_id or ""] = record.session or ""
+        records.append(record)
         last = max(last, record.at) if last and record.at else record.at or last
     if last is None:
         raise ImportFailedError(str(path), str(importer.sample), "has no dated turn: copy the file again")
-    return sessions, last
+    return records, last
 
 
 def _questions(
@@ -108,7 +109,7 @@ def _questions(
             counts["dropped"] += 1
             continue
         gold = {"turn": known, "session": frozenset(sessions[turn] for turn in known)}
-        yield Question(where, name, one["question"], last, CATEGORIES[one["category"]], gold)
+        yield Question(where, name, one["question"], last, (CATEGORIES[one["category"]],), gold)
 
 
 def read_evidence(evidence: Any) -> tuple[frozenset[str], bool]:

@@ -42,6 +42,10 @@ class Settings:
     """`sqlite3`, or `apsw` for a newer SQLite."""
     index_bytes: int = 2_000_000_000
     """How much memory the search indexes of all users may take together, in bytes."""
+    ann: str = "none"
+    """A nearest-neighbour index for great memories: `lists`, `qdrant`, or either with parameters; `none`: all exact."""
+    ann_from: int = 200_000
+    """How many cubes a user must have before one is built."""
     batch: int = 256
     """How many texts are embedded and committed at a time by imports and by reembed."""
     data: Path | None = None
@@ -56,6 +60,8 @@ class Settings:
             raise ConfigError(f"durability is {self.durability!r}: use full or relaxed")
         if self.index_bytes < 1_000_000:
             raise ConfigError(f"index_bytes is {self.index_bytes}: give at least 1000000")
+        if self.ann_from < 1:
+            raise ConfigError(f"ann_from is {self.ann_from}: give 1 or more")
         if not 1 <= self.batch <= 10_000:
             raise ConfigError(f"batch is {self.batch}: give 1 to 10000")
 
@@ -130,12 +136,12 @@ def _known(name: str, where: str) -> str:
 def _typed(name: str, value: Any) -> Any:
     if name in ("folder", "data"):
         return Path(value).expanduser()
-    if name in ("index_bytes", "batch"):
+    if name in ("index_bytes", "ann_from", "batch"):
         try:
             return int(value)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{name} is {value!r}: give a whole number") from error
-    if name == "embedder" and isinstance(value, dict):
+    if name in ("embedder", "ann") and isinstance(value, dict):
         pairs = ", ".join(f"{key} = {_toml(one)}" for key, one in value.items())
         return f"{{ {pairs} }}"
     if not isinstance(value, str):

@@ -21,6 +21,8 @@ from engramos.scope import Scope
 from engramos.vault.sqlite.vault import SqliteVault
 from engramos.verbs.add import AddOptions, Input
 from engramos.verbs.add import add as _add
+from engramos.verbs.consolidate import METHODS, Consolidated
+from engramos.verbs.consolidate import consolidate as _consolidate
 from engramos.verbs.context import context as _context
 from engramos.verbs.dump import Dumped
 from engramos.verbs.dump import dump as _dump
@@ -300,6 +302,17 @@ class MemoryOS:
     ) -> MemCube:
         """Bring a cube or an earlier version back; see `engramos.verbs.restore`."""
         return _restore(self._parts, cube_id, self._asked(scope), version=version, dry_run=dry_run)
+
+    def consolidate(
+        self,
+        methods: Sequence[str] = METHODS,
+        *,
+        undo: str | None = None,
+        dry_run: bool = False,
+        scope: Scope | None = None,
+    ) -> Consolidated:
+        """Supersede duplicates and what was corrected, or undo that; see `engramos.verbs.consolidate`."""
+        return _consolidate(self._parts, self._asked(scope), methods, undo=undo, dry_run=dry_run)
 
     def explain(
         self,

@@ -412,6 +412,7 @@ def test_every_verb_of_a_closed_memory_says_so(folder: Path, tmp_path: Path) -> 
         "update": lambda: memory.update(cube_id, text="other", expected_version=1),
         "forget": lambda: memory.forget(cube_id, act="erase"),
         "restore": lambda: memory.restore(cube_id),
+        "consolidate": memory.consolidate,
         "explain": lambda: memory.explain(cube_id),
         "stats": memory.stats,
         "backup": lambda: memory.backup(tmp_path / "copy"),

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ class OnnxEncoder:
         self._failures = failures()
         with translate(self._failures, f"loading {model}"):
             self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self._outputs = [self._session.get_outputs()[0].name]
         with translate({OSError: ModelError, ValueError: ModelError}, f"reading {vocabulary}"):
             self._tokenizer = WordPiece(vocabulary.read_text(encoding="utf-8").splitlines())
 
@@ -94,16 +95,40 @@ class OnnxEncoder:
         Returns:
             (texts, width), float32.
         """
-        if len(texts) == 1:
-            return self._first_state(texts[0], max_tokens)[None]
-        with ThreadPoolExecutor(min(self._threads, len(texts)), thread_name_prefix="embed") as pool:
-            return np.stack(list(pool.map(lambda text: self._first_state(text, max_tokens), texts)))
+        return np.stack(self._each(lambda text: self._run(self._plain(text, max_tokens))[0].copy(), texts))
 
-    def _first_state(self, text: str, max_tokens: int) -> np.ndarray:
-        ids = np.array([self._tokenizer.encode(text, max_tokens)], dtype=np.int64)
-        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    def token_states(self, texts: Sequence[str], max_tokens: int) -> list[np.ndarray]:
+        """Return the last states of each text's tokens, [CLS] and [SEP] with them: float32, shape (tokens, width)."""
+        return self._each(lambda text: self._run(self._plain(text, max_tokens)), texts)
+
+    def pair_scores(self, question: str, texts: Sequence[str], max_tokens: int) -> np.ndarray:
+        """Return what a model with one logit for a pair makes of each text beside the question.
+
+        Returns:
+            (texts,), float32.
+        """
+        scores = self._each(lambda text: self._run(self._pair(question, text, max_tokens)), texts)
+        return np.array([score[0] for score in scores], dtype=np.float32)
+
+    def _each(self, run: Callable[[str], np.ndarray], texts: Sequence[str]) -> list[np.ndarray]:
+        if len(texts) <= 1:
+            return [run(text) for text in texts]
+        with ThreadPoolExecutor(min(self._threads, len(texts)), thread_name_prefix="onnx") as pool:
+            return list(pool.map(run, texts))
+
+    def _plain(self, text: str, max_tokens: int) -> tuple[list[int], list[int]]:
+        ids = self._tokenizer.encode(text, max_tokens)
+        return ids, [0] * len(ids)
+
+    def _pair(self, question: str, text: str, max_tokens: int) -> tuple[list[int], list[int]]:
+        return self._tokenizer.encode_pair(question, text, max_tokens)
+
+    def _run(self, encoded: tuple[list[int], list[int]]) -> np.ndarray:
+        """Return the model's first output for one text: (tokens, width), or (1,) where the model scores pairs."""
+        ids, kinds = (np.array([one], dtype=np.int64) for one in encoded)
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": kinds}
         with self._slots, translate(self._failures, f"running {self._model}"):
-            return self._session.run(["last_hidden_state"], inputs)[0][0, 0].copy()
+            return self._session.run(self._outputs, inputs)[0][0]
 
 
 def failures() -> dict[type[Exception], type[ModelError]]:

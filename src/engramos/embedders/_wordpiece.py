@@ -90,7 +90,27 @@ class WordPiece:
             text: any text, lone surrogates included.
             max_tokens: the most ids to return, >= 2.
         """
-        room = max_tokens - 2
+        return [self.special.start, *self._inside(text, max_tokens - 2), self.special.end]
+
+    def encode_pair(self, first: str, second: str, max_tokens: int) -> tuple[list[int], list[int]]:
+        """Return the ids of `[CLS] first [SEP] second [SEP]`, and for each id whether it belongs to the second: 0 or 1.
+
+        The end of the second text is cut; the first is cut only where it alone would fill more than half.
+
+        Args:
+            first: any text, lone surrogates included.
+            second: the same.
+            max_tokens: the most ids to return, >= 3.
+        """
+        end = self.special.end
+        rest = self._inside(second, max_tokens - 3)
+        ahead = self._inside(first, max(max_tokens - 3 - len(rest), (max_tokens - 3) // 2))
+        rest = rest[: max_tokens - 3 - len(ahead)]
+        ids = [self.special.start, *ahead, end, *rest, end]
+        return ids, [0] * (len(ahead) + 2) + [1] * (len(rest) + 1)
+
+    def _inside(self, text: str, room: int) -> list[int]:
+        """Return at most `room` ids of a text, without special ones."""
         ids: list[int] = []
         start = 0
         # Slices end at a space, which always ends a word: a long text costs no more than the tokens that count.
@@ -99,7 +119,7 @@ class WordPiece:
             end = len(text) if space < 0 else space
             self._extend(ids, text[start:end])
             start = end
-        return [self.special.start, *ids[:room], self.special.end]
+        return ids[:room]
 
     def _extend(self, ids: list[int], text: str) -> None:
         known = self._ids

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from engramos.errors import ConfigError
-from engramos.plaintext.plan import DEFAULT, DENSE, HYBRID, LEXICAL, Plan
+from engramos.plaintext.plan import DEFAULT, DENSE, HYBRID, LEXICAL, Plan, Step
+from engramos.plaintext.rerankers import ROLE as RERANKERS
 
 PLANS: Mapping[str, Plan] = MappingProxyType({"default": DEFAULT, "bm25": LEXICAL, "dense": DENSE, "rrf60": HYBRID})
 """The plans that can be named; those after the first are the baselines of every run."""
@@ -28,14 +29,21 @@ class Method:
         steps = {
             step.name: {"method": step.method, "weight": step.weight, **step.parameters} for step in self.plan.steps
         }
-        return {"plan": self.plan_name, "embedder": self.embedder, "ranker": self.plan.ranker, "steps": steps}
+        found = {"plan": self.plan_name, "embedder": self.embedder, "ranker": self.plan.ranker, "steps": steps}
+        if self.plan.rerankers:
+            found["rerankers"] = {
+                step.name: {"method": step.method, "weight": step.weight, **step.parameters}
+                for step in self.plan.rerankers
+            }
+        return found
 
 
 def read_method(pairs: Iterable[str], embedder: str) -> Method:
-    """Return the method that `key=value` pairs name: `plan`, `embedder`, `ranker`, or a step's name and its weight.
+    """Return the method that `key=value` pairs name: `plan`, `embedder`, `ranker`, `rerank`, or a step and its weight.
 
     Args:
-        pairs: as given on the command line, such as `plan=bm25` or `speaker=0`.
+        pairs: as given on the command line, such as `plan=bm25` or `speaker=0`; `rerank` names a reranker as `ranker`
+            names a ranker, or several in their order, as in `newest+cross_encoder`, or `none`.
         embedder: the one that counts where no pair names one.
 
     Raises:
@@ -53,16 +61,25 @@ def read_method(pairs: Iterable[str], embedder: str) -> Method:
     plan = PLANS[name]
     weights = {key: _weight(key, value, plan) for key, value in given.items() if key not in _KEYS}
     steps = tuple(replace(step, weight=weights.get(step.name, step.weight)) for step in plan.steps)
-    plan = Plan(steps, given.get("ranker", plan.ranker))
-    _ = plan.methods
+    rerankers = _rerankers(given["rerank"]) if "rerank" in given else plan.rerankers
+    rerankers = tuple(replace(step, weight=weights.get(step.name, step.weight)) for step in rerankers)
+    plan = Plan(steps, given.get("ranker", plan.ranker), rerankers)
+    _ = plan.methods, plan.reranking
     return Method(name, plan, given.get("embedder", embedder), given)
 
 
-_KEYS = ("plan", "embedder", "ranker")
+_KEYS = ("plan", "embedder", "ranker", "rerank")
+
+
+def _rerankers(text: str) -> tuple[Step, ...]:
+    if text == "none":
+        return ()
+    named = [RERANKERS.read(one) for one in ([text] if text.startswith("{") else text.split("+"))]
+    return tuple(Step(name, name, 1.0, parameters) for name, parameters in named)
 
 
 def _weight(key: str, value: str, plan: Plan) -> float:
-    known = [*_KEYS, *(step.name for step in plan.steps)]
+    known = [*_KEYS, *(step.name for step in (*plan.steps, *plan.rerankers))]
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"

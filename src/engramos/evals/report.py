@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engramos.clock import now
 from engramos.errors import StoreError, translate
 from engramos.evals.benchmarks.base import Benchmark, Loaded
 from engramos.evals.method import PLANS, Method
+from engramos.evals.outcomes import lines_of
 from engramos.evals.run import Run, metrics_of
 
 
@@ -35,6 +37,7 @@ def result_of(name: str, benchmark: Benchmark, loaded: Loaded, method: Method, r
             "machine": platform.machine(),
             "at": now().isoformat(timespec="seconds"),
             "asked": len(run.asked),
+            **asdict(benchmark),
             **loaded.counts,
         },
         "metrics": _rounded(metrics_of(run, benchmark, method.plan_name) | run.numbers),
@@ -46,7 +49,7 @@ _BASELINES = tuple(PLANS)[1:]
 
 
 def write(folder: Path, result: Mapping[str, Any], run: Run) -> tuple[Path, Path]:
-    """Write `NAME.json`, and `NAME.jsonl` whose first line has the settings and the others one question each.
+    """Write `NAME.json`, and `NAME.jsonl` with every question's outcome; see `outcomes`.
 
     Raises:
         StoreError: if the folder cannot be written.
@@ -56,27 +59,16 @@ def write(folder: Path, result: Mapping[str, Any], run: Run) -> tuple[Path, Path
         folder.mkdir(parents=True, exist_ok=True)
         whole.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         with lines.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({key: result[key] for key in ("benchmark", "method", "settings")}) + "\n")
-            for asked in run.asked:
-                question = asked.question
-                # the question's text stays out: its licence may not let us pass it on
-                row = {
-                    "question": question.question_id,
-                    "categories": list(question.categories),
-                    "gold": sorted(next(iter(question.gold.values()))),
-                    "found": {name: list(one.found) for name, one in asked.answers.items()},
-                    "metrics": {
-                        name: {level: _rounded(row) for level, row in one.metrics.items()}
-                        for name, one in asked.answers.items()
-                    },
-                }
-                file.write(json.dumps(row, separators=(",", ":")) + "\n")
+            file.writelines(lines_of(result, run))
     return whole, lines
 
 
 def table(benchmark: Benchmark, result: Mapping[str, Any]) -> RenderableType:
-    """Return the tables that a person reads: all levels, then categories, then speed and size."""
-    methods = {result["method"]: result["metrics"]} | result["baselines"]
+    """Return the tables that a person reads: all levels, then categories, then speed and size.
+
+    The row `full context` is what putting a user's whole memory into the prompt would find, and its price.
+    """
+    methods = methods_of(result)
     own = set(result["baselines"][_BASELINES[0]])
     categories = [name.removesuffix(".questions") for name in own if name.endswith(".questions")]
     shown = []
@@ -85,6 +77,21 @@ def table(benchmark: Benchmark, result: Mapping[str, Any]) -> RenderableType:
             shown.append(_levels(f"{result['benchmark']}: {f'{level} level' if level else 'whole'}", level, methods))
     shown += [_categories(kind, sorted(categories), methods) for kind in benchmark.shown]
     return Group(*shown, Text(_speed(result["metrics"])))
+
+
+def methods_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """Return each method's metrics, ours first; a baseline that was measured as ours is there once."""
+    own = {result["method"]: result["metrics"]}
+    return own | {name: metrics for name, metrics in result["baselines"].items() if name not in own}
+
+
+def groups_of(run: Run) -> list[list[str]]:
+    """Return the categories that stand at the same place of the questions' categories, each group sorted."""
+    found: dict[int, set[str]] = {}
+    for asked in run.asked:
+        for place, category in enumerate(asked.question.categories):
+            found.setdefault(place, set()).add(category)
+    return [sorted(found[place]) for place in sorted(found)]
 
 
 def _categories(kind: str, categories: list[str], methods: Mapping[str, Mapping[str, float]]) -> Table:
@@ -105,11 +112,20 @@ def _levels(title: str, level: str, methods: Mapping[str, Mapping[str, float]]) 
     kinds = [name for name in kinds if all(name in metrics for metrics in methods.values())]
     made = Table(title=title, title_justify="left")
     made.add_column("method")
-    for name in kinds:
+    for name in (*kinds, "tokens in the prompt"):
         made.add_column(name.rpartition(".")[2].replace("fraction", "frac"), justify="right")
     for name, metrics in methods.items():
-        made.add_row(name, *(f"{metrics[kind]:.3f}" for kind in kinds))
+        tokens = f"{metrics['context_tokens']:,.0f}" if "context_tokens" in metrics else ""
+        made.add_row(name, *(f"{metrics[kind]:.3f}" for kind in kinds), tokens)
+    if any(_is_recall(kind) for kind in kinds):
+        tokens = f"{next(iter(methods.values()))['full_context_tokens']:,.0f}"
+        made.add_row("full context", *("1.000" if _is_recall(kind) else "" for kind in kinds), tokens)
     return made
+
+
+def _is_recall(name: str) -> bool:
+    """Return whether a metric is 1 by definition where everything is read."""
+    return name.rpartition(".")[2].partition("@")[0] in ("fraction", "any", "all")
 
 
 def _speed(metrics: Mapping[str, float]) -> str:
@@ -117,7 +133,6 @@ def _speed(metrics: Mapping[str, float]) -> str:
         f"{metrics['memories']:.0f} memories, {_rate(metrics)}; "
         f"search p50 {metrics['search_p50_ms']:.1f} ms, p95 {metrics['search_p95_ms']:.1f} ms; without the embedder "
         f"{metrics['search_no_embedder_p50_ms']:.1f} and {metrics['search_no_embedder_p95_ms']:.1f} ms; "
-        f"context {metrics['context_tokens']:.0f} tokens, full context {metrics['full_context_tokens']:.0f}; "
         f"{metrics['stored_bytes'] / 1e6:.1f} MB stored, {metrics['stored_bytes_per_memory']:.0f} bytes a memory"
     )
 

@@ -112,16 +112,17 @@ def ask_all(
 
 def metrics_of(run: Run, benchmark: Benchmark, name: str) -> dict[str, float]:
     """Return the means of one method: `turn.fraction@10`, ..., and by category `temporal.fraction@10`, ..."""
+    answers = [asked.answers[name].metrics for asked in run.asked]
     found: dict[str, float] = {}
-    for level in run.asked[0].answers[name].metrics:
-        means = mean([asked.answers[name].metrics[level] for asked in run.asked])
+    for level in dict.fromkeys(level for answer in answers for level in answer):
+        # a question whose data say nothing about a level does not count there
+        means = mean([answer[level] for answer in answers if level in answer])
         found |= {f"{level}.{kind}" if level else kind: value for kind, value in means.items()}
-    first = next(iter(run.asked[0].answers[name].metrics))
+    firsts = [next(iter(answer.values())) for answer in answers]
     for category in sorted({one for asked in run.asked for one in asked.question.categories}):
-        asked_here = [asked for asked in run.asked if category in asked.question.categories]
-        means = mean([asked.answers[name].metrics[first] for asked in asked_here])
-        found |= {f"{category}.{kind}": value for kind, value in means.items()}
-        found[f"{category}.questions"] = float(len(asked_here))
+        rows = [row for row, asked in zip(firsts, run.asked, strict=True) if category in asked.question.categories]
+        found |= {f"{category}.{kind}": value for kind, value in mean(rows).items()}
+        found[f"{category}.questions"] = float(len(rows))
     return found
 
 

@@ -27,6 +27,19 @@ def load_json(path: Path, *, may_be_zip: bool = False) -> Any:
     else:
         check_file(path, MAX_JSON_BYTES)
         data = read_bytes(path, MAX_JSON_BYTES)
+    return parse_json(path, data)
+
+
+def parse_json(path: Path, data: bytes) -> Any:
+    """Return the value that the bytes of a JSON file are.
+
+    Args:
+        path: the file, for the message.
+        data: all of it, unpacked.
+
+    Raises:
+        ImportFailedError: if they are no text, cut off, or no JSON.
+    """
     text = decode(path, data)
     try:
         return json.loads(text)

@@ -52,10 +52,11 @@ class Longmemeval(Importer):
             )
         for number, item in enumerate(items):
             if self.question is None or names[number] == self.question:
-                yield from _read_item(item, f"items[{number}]")
+                yield from read_item(item, f"items[{number}]")
 
 
-def _read_item(item: Any, position: str) -> Iterator[Message | Problem]:
+def read_item(item: Any, position: str) -> Iterator[Message | Problem]:
+    """Yield the turns of one question's haystack, and the problems with them; see `Longmemeval`."""
     try:
         sessions, dates, names = _read_haystack(item)
     except InvalidInputError as error:
@@ -70,7 +71,7 @@ def _read_item(item: Any, position: str) -> Iterator[Message | Problem]:
             )
             continue
         try:
-            started_at = None if dates[number] is None else _read_date(dates[number])
+            started_at = None if dates[number] is None else read_date(dates[number])
         except InvalidInputError as error:
             left_out = f"{error}; the {len(turns)} turns of this session are left out"
             yield problem(f"{position}.haystack_dates[{number}]", left_out, dates[number])
@@ -94,7 +95,12 @@ def _read_haystack(item: Any) -> tuple[list[Any], list[Any], list[Any]]:
     return sessions, dates, names
 
 
-def _read_date(written: Any) -> datetime:
+def read_date(written: Any) -> datetime:
+    """Return the time that a date such as `2023/05/20 (Sat) 02:21` names, in UTC.
+
+    Raises:
+        InvalidInputError: if it is no such date.
+    """
     match = _DATE.fullmatch(written.strip()) if isinstance(written, str) else None
     if not match:
         raise InvalidInputError(f"{str(written)[:40]!r} is no date such as '2023/05/20 (Sat) 02:21'")

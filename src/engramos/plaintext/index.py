@@ -5,15 +5,20 @@ It is built from the vault's rows and brought forward by deltas; nothing here re
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
+from engramos.plaintext.codes import ROLE as CODES
+from engramos.plaintext.codes.base import Coded
 from engramos.plaintext.postings import Postings
 from engramos.rows import IndexDelta, IndexRow
 
 NEVER = np.iinfo(np.int64).max
 UNKNOWN = np.iinfo(np.int64).min
 NONE = -1
+TURNED = 1_024
+"""Rows that are turned into columns at a time, so that they stay in the processor's cache."""
 
 
 class Names:
@@ -31,6 +36,13 @@ class Names:
         return self.codes.get(name, -2)
 
 
+class Near(Protocol):
+    """A nearest-neighbour index over the rows of a search index."""
+
+    def find(self, index: "SearchIndex", vector: np.ndarray, num: int) -> np.ndarray | None:
+        """Return about `num` rows near a vector, int64; None where all rows are to be scored instead."""
+
+
 class SearchIndex:
     """Arrays of shape (rows,) about one user's cubes, in step with the journal up to `seq`."""
 
@@ -39,6 +51,10 @@ class SearchIndex:
         """The place in the tenant's journal that this index has reached."""
         self.embedder_key = 0
         """Stands for the embedder that made the vectors; 0 for none."""
+        self.near: Near | None = None
+        """Its nearest-neighbour index, where one is kept."""
+        self.epoch = 0
+        """Counts the times that the rows were numbered anew."""
         self._start(())
 
     def apply(self, delta: IndexDelta) -> None:
@@ -65,7 +81,14 @@ class SearchIndex:
     @property
     def num_bytes(self) -> int:
         """Bytes of the arrays, roughly."""
-        return self._vectors.nbytes + len(self.ids) * 400
+        coded = sum(one.num_bytes for one in self._coded.values())
+        return self._vectors.nbytes + coded + len(self.ids) * 400
+
+    def coded(self, method: str) -> Coded:
+        """Return the codes of all rows by a method of the role codes; they are kept and follow the rows."""
+        if method not in self._coded:
+            self._coded[method] = Coded(CODES.make(method))
+        return self._coded[method]
 
     def around(self, window: int) -> np.ndarray:
         """Return the rows of the turns around each row, -1 for none, shape (2 * window, rows), int32.
@@ -85,7 +108,9 @@ class SearchIndex:
         return self._around[window]
 
     def _start(self, rows: Sequence[IndexRow]) -> None:
+        self.epoch += 1
         self._around: dict[int, np.ndarray] = {}
+        self._coded: dict[str, Coded] = {}
         self.ids: list[str] = []
         self._is_in_order, self._order = True, None
         self.versions: list[int] = []
@@ -100,7 +125,10 @@ class SearchIndex:
         if self._dims and rows:
             blank = b"\0" * (2 * self._dims)
             flat = b"".join(row.vector or blank for row in rows)
-            self._vectors[: len(rows)] = np.frombuffer(flat, dtype="<f2").reshape(len(rows), self._dims)
+            halves = np.frombuffer(flat, dtype="<f2").reshape(len(rows), self._dims)
+            for start in range(0, len(rows), TURNED):
+                part = slice(start, min(start + TURNED, len(rows)))
+                self._vectors.T[:, part] = np.ascontiguousarray(halves[part].T)
             self._has_vector[: len(rows)] = [row.vector is not None for row in rows]
         self.postings = Postings([row.terms for row in rows])
         self._link()
@@ -116,12 +144,16 @@ class SearchIndex:
 
         for name in ("_session", "_speaker", "_agent", "_type", "_position", "_prev", "_next"):
             setattr(self, name, grown(name, np.int32, NONE))
-        for name, fill in (("_valid", UNKNOWN), ("_invalid", NEVER), ("_expires", NEVER), ("_created", 0)):
+        for name, fill in (("_valid", UNKNOWN), ("_invalid", NEVER), ("_expires", NEVER), ("_created", 0), ("_key", 0)):
             setattr(self, name, grown(name, np.int64, fill))
         self._trust = grown("_trust", np.float32, 1)
         self._alive = grown("_alive", np.bool_, 0)
         self._has_vector = grown("_has_vector", np.bool_, 0)
-        self._vectors = grown("_vectors", np.float32, 0, self._dims)
+        # dimension by dimension: a product with a question then takes half the time that it takes row by row
+        vectors = np.zeros((capacity, self._dims), dtype=np.float32, order="F")
+        if self._capacity:
+            vectors[: self._capacity] = self._vectors
+        self._vectors = vectors
         self._capacity = capacity
 
     def _fill(self, row: IndexRow) -> int:
@@ -144,6 +176,7 @@ class SearchIndex:
         self._invalid[at] = NEVER if row.invalid_us is None else row.invalid_us
         self._expires[at] = NEVER if row.expires_us is None else row.expires_us
         self._created[at] = row.created_us
+        self._key[at] = row.cube_key
         self._trust[at] = row.trust
         self._alive[at] = True
         return at
@@ -151,7 +184,8 @@ class SearchIndex:
     def _append(self, row: IndexRow) -> None:
         if row.vector and not self._dims:
             self._dims = len(row.vector) // 2
-            self._vectors = np.zeros((self._capacity, self._dims), dtype=np.float32)
+            self._vectors = np.zeros((self._capacity, self._dims), dtype=np.float32, order="F")
+            self._coded.clear()
         at = self._fill(row)
         if row.vector:
             self._vectors[at] = np.frombuffer(row.vector, dtype="<f2")
@@ -216,8 +250,18 @@ class SearchIndex:
 
     @property
     def vectors(self) -> np.ndarray:
-        """Unit vectors, shape (rows, dims), float32; zero where a row has none."""
+        """Unit vectors, shape (rows, dims), float32, in Fortran order; zero where a row has none."""
         return self._vectors[: len(self.ids)]
+
+    @property
+    def has_vector(self) -> np.ndarray:
+        """Which rows have a vector."""
+        return self._has_vector[: len(self.ids)]
+
+    @property
+    def key(self) -> np.ndarray:
+        """The cube's number in the vault, int64."""
+        return self._key[: len(self.ids)]
 
     @property
     def alive(self) -> np.ndarray:
@@ -248,6 +292,11 @@ class SearchIndex:
     def valid(self) -> np.ndarray:
         """True in the world since, microseconds; the least int64 where unknown."""
         return self._valid[: len(self.ids)]
+
+    @property
+    def created(self) -> np.ndarray:
+        """Known to the system since, microseconds."""
+        return self._created[: len(self.ids)]
 
     @property
     def invalid(self) -> np.ndarray:

@@ -7,19 +7,21 @@ from typing import Any
 from engramos.errors import ConfigError
 from engramos.plaintext.rankers import ROLE as RANKERS
 from engramos.plaintext.rankers.base import Ranker
+from engramos.plaintext.rerankers import ROLE as RERANKERS
+from engramos.plaintext.rerankers.base import Reranker
 from engramos.plaintext.retrievers import ROLE as RETRIEVERS
 from engramos.plaintext.retrievers.base import Retriever
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One retriever in a plan."""
+    """One retriever or reranker in a plan."""
 
     name: str
     """Names the step in explanations and for later steps that build on it."""
     method: str
     weight: float
-    """How much the step's scaled scores count, 0 or more."""
+    """How much a retriever's scaled scores count, 0 or more; 0 leaves the step out, a reranker's too."""
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -29,14 +31,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a search, in their order, and the ranker that fuses them."""
+    """The steps of a search, in their order, the ranker that fuses them, and the rerankers that follow it."""
 
     steps: tuple[Step, ...]
     ranker: str = "linear"
     """A method's name, or `{ method = "reciprocal", k = 10 }`."""
+    rerankers: tuple[Step, ...] = ()
+    """Each reads the first rows as the one before has left them."""
 
     def __post_init__(self) -> None:
-        names = [step.name for step in self.steps]
+        names = [step.name for step in (*self.steps, *self.rerankers)]
         if len(set(names)) < len(names):
             raise ConfigError(f"two steps of a plan share a name: {', '.join(names)}")
 
@@ -50,6 +54,22 @@ class Plan:
         """
         made = [(step, RETRIEVERS.make(step.method, **step.parameters)) for step in self.steps]
         return made, RANKERS.parse(self.ranker)
+
+    @cached_property
+    def reranking(self) -> list[tuple[str, Reranker]]:
+        """The name and method of each reranker that is not left out.
+
+        Raises:
+            UnknownMethodError: if a method is unknown.
+            ConfigError: if a parameter does not fit.
+        """
+        kept = [step for step in self.rerankers if step.weight > 0]
+        return [(step.name, RERANKERS.make(step.method, **step.parameters)) for step in kept]
+
+    @property
+    def num_read(self) -> int:
+        """How many of the first rows the rerankers read, 0 where there are none."""
+        return max((reranker.num for _, reranker in self.reranking), default=0)
 
 
 DEFAULT = Plan(

@@ -23,3 +23,5 @@ class Query:
     """The conversation's clock; aware."""
     times: tuple[TimeRange, ...] = field(default=())
     """The ranges that the question's time expressions mean."""
+    allowed: np.ndarray | None = None
+    """Which rows may be found, bool (rows,); None for all."""

@@ -30,10 +30,6 @@ STOP_WORDS = frozenset(
 )
 """Words that say nothing about which memory is meant, the question words among them."""
 
-ASKS = zlib.crc32(b"?")
-"""The term of a text that ends with a question; no word has it, so that a question never looks for it by accident."""
-
-_ENDS_ASKING = re.compile(r"[?？؟][\s\"'”’»)]*(?:\[[^\]]*\]\s*)?\Z")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _MONTHS = "january february march april may june july august september october november december".split()
 
@@ -75,11 +71,6 @@ def terms(text: str) -> Counter[int]:
     found = Counter(map(term_of, words(text)))
     found.pop(None, None)
     return found
-
-
-def asks(text: str) -> bool:
-    """Return whether a text ends with a question; a note in brackets behind it, such as of an image, may follow."""
-    return _ENDS_ASKING.search(text, max(0, len(text) - 500)) is not None
 
 
 def date_words(at: datetime | None) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from engramos.clock import now, to_us
 from engramos.cube import Edge, Form, MemCube, Usage
+from engramos.plaintext.reranking import rerank
 from engramos.rows import JournalRow
 from engramos.scope import Scope
 from engramos.verbs.parts import Parts
-from engramos.verbs.search import SearchOptions, allowed_rows, embedded, score
+from engramos.verbs.search import SearchOptions, allowed_rows, embedded, ranked_rows, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ def _placing(parts: Parts, cube: MemCube, question: str, scope: Scope, options: 
             return Placing(None, 0.0, {}, num, _unsearched(cube, scope))
         if not allowed[row]:
             return Placing(None, 0.0, {}, num, _forbidden(cube, scope, options))
-        ranked = score(parts, index, question, vector, scope, replace(options, limit=len(index)))
+        everything = replace(options, limit=len(index))
+        ranked, taken = ranked_rows(parts, index, question, vector, scope, everything)
+    ranked = rerank(ranked, taken, options.plan, len(ranked.rows), reading(parts, index, scope, options))
     places = (ranked.rows == row).nonzero()[0]
     if not len(places):
         return Placing(None, 0.0, {}, num, "no step of the plan finds anything of the question in it")

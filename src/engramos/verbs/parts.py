@@ -13,13 +13,17 @@ from engramos.clock import new_id, now
 from engramos.config import Settings
 from engramos.cube import MemCube, PlaintextPayload
 from engramos.embedders import ROLE as EMBEDDERS
+from engramos.embedders._rerank_models import RerankModels
 from engramos.embedders.base import Embedder
 from engramos.errors import CorruptPayloadError, EmbedderMismatchError, InvalidInputError
 from engramos.governance.access import check
 from engramos.plaintext.index import SearchIndex
-from engramos.plaintext.terms import ASKS, asks, date_words, pack, terms
+from engramos.plaintext.marks import marks_of
+from engramos.plaintext.terms import date_words, pack, terms
 from engramos.scheduler.triggers import triggered_by
 from engramos.scope import Scope
+from engramos.vault.ann import ROLE as ANN
+from engramos.vault.ann_cache import Nearest, folder_of
 from engramos.vault.sqlite.vault import SqliteVault
 
 MAX_LIMIT = 10_000
@@ -36,6 +40,8 @@ class Parts:
     """Uses by tenant and cube that are not stored yet."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     made_embedder: Embedder | None = None
+    models: RerankModels = field(default_factory=RerankModels)
+    """Those that rerankers use."""
 
     @property
     def embedder(self) -> Embedder | None:
@@ -78,12 +84,25 @@ class Parts:
                     index.apply(delta)
                 except (OverflowError, ValueError, TypeError) as error:
                     raise CorruptPayloadError(f"the search index of {scope}", "unknown", "unreadable") from error
+            self._keep_near(scope, index)
             self.indexes[key] = index
             while len(self.indexes) > 1 and sum(one.num_bytes for one in self.indexes.values()) > (
                 self.settings.index_bytes
             ):
                 self.indexes.popitem(last=False)
             return index
+
+    def _keep_near(self, scope: Scope, index: SearchIndex) -> None:
+        """Give a great index a nearest-neighbour index, and take it from one that has become small."""
+        if self.settings.ann == "none" or index.num_alive < self.settings.ann_from:
+            index.near = None
+        elif index.near is None:
+
+            def is_kept(seq: int, embedder_key: int) -> bool:
+                delta = self.vault.index_delta(scope, seq, embedder_key)
+                return delta is None or not (delta.is_full or delta.gone)
+
+            index.near = Nearest(ANN.parse(self.settings.ann), folder_of(self.vault.folder, scope), is_kept)
 
     def entries(self, cubes: Sequence[MemCube]) -> list[IndexEntry]:
         """Return the index entries of plaintext cubes: their terms and vectors."""
@@ -163,10 +182,9 @@ def indexed_text(cube: MemCube) -> str:
 
 
 def indexed_terms(cube: MemCube) -> Counter[int]:
-    """Return the terms by which a cube is found, and the mark of a text that ends with a question."""
+    """Return the terms by which a cube is found, and its marks."""
     found = terms(indexed_text(cube))
-    if asks(cube.text):
-        found[ASKS] = 1
+    found.update(dict.fromkeys(marks_of(cube.text, cube.payload.role), 1))
     return found
 
 

@@ -1,7 +1,7 @@
 """search: find the cubes that answer a question, with the reason for every score."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,11 +14,12 @@ from engramos.plaintext.index import UNKNOWN, SearchIndex
 from engramos.plaintext.plan import DEFAULT, LEXICAL, Plan
 from engramos.plaintext.query import Query
 from engramos.plaintext.rankers.base import Ranked
+from engramos.plaintext.reranking import Key, Reading, Taken, rerank, take
 from engramos.plaintext.terms import terms, words
 from engramos.plaintext.times import Anchored, TimeRange, find_times
 from engramos.rows import Filter, IndexDelta, IndexRow
 from engramos.scope import Scope
-from engramos.verbs.parts import Parts, check_limit
+from engramos.verbs.parts import Parts, check_limit, embedded_text
 
 MAX_QUERY_BYTES = 200_000
 
@@ -89,8 +90,10 @@ def search(parts: Parts, question: str, scope: Scope, options: SearchOptions) ->
     index = _known_index(parts, scope, options) if options.known_at else None
     with parts.lock:
         index = parts.index(scope) if index is None else index
-        ranked = score(parts, index, question, vector, scope, options)
-        found = [(index.ids[row], index.versions[row]) for row in ranked.rows]
+        ranked, taken = ranked_rows(parts, index, question, vector, scope, options)
+        keys = {int(row): (index.ids[row], index.versions[row]) for row in ranked.rows}
+    ranked = rerank(ranked, taken, options.plan, options.limit, reading(parts, index, scope, options))
+    found = [keys[int(row)] for row in ranked.rows]
     cubes = _read(parts, scope, found, options)
     if options.counts_as_use:
         parts.note_uses(scope.tenant, (cube_id for cube_id, _ in found))
@@ -107,17 +110,28 @@ def embedded(parts: Parts, question: str, options: SearchOptions) -> np.ndarray 
     return parts.embedder.embed_query(question) if needs_vector and parts.embedder is not None else None
 
 
-def score(
+def ranked_rows(
     parts: Parts,
     index: SearchIndex,
     question: str,
     vector: np.ndarray | None,
     scope: Scope,
     options: SearchOptions,
-) -> Ranked:
-    """Return the ranked rows of an index for a question; the caller holds the lock of the parts."""
-    allowed = allowed_rows(parts, index, scope, options)
+) -> tuple[Ranked, Taken | None]:
+    """Return the rows of an index for a question as the ranker orders them, and what the rerankers read of it.
+
+    The caller holds the lock of the parts, and hands both to `rerank` without it.
+    """
     query = make_query(parts, index, question, vector, scope, options)
+    limit = max(options.limit, options.plan.num_read) if options.limit else 0
+    ranked = score(parts, index, query, scope, replace(options, limit=limit))
+    return ranked, take(index, query, ranked, options.plan)
+
+
+def score(parts: Parts, index: SearchIndex, query: Query, scope: Scope, options: SearchOptions) -> Ranked:
+    """Return the rows that the plan's ranker puts first; the caller holds the lock of the parts."""
+    allowed = allowed_rows(parts, index, scope, options)
+    query = replace(query, allowed=allowed)
     steps, ranker = options.plan.methods
     found: dict[str, np.ndarray] = {}
     for step, retriever in steps:
@@ -156,7 +170,8 @@ def _resolve(
 ) -> TimeRange | None:
     """Return the range that "two weeks before the trip" means, by the time of the best cube for "the trip"."""
     narrowed = SearchOptions(1, options.where, options.as_of, None, options.asked_at, LEXICAL)
-    best = score(parts, index, time.anchor, None, scope, narrowed)
+    query = make_query(parts, index, time.anchor, None, scope, narrowed)
+    best = score(parts, index, query, scope, narrowed)
     if not len(best.rows) or index.valid[best.rows[0]] == UNKNOWN:
         return None
     return time.resolve(from_us(int(index.valid[best.rows[0]])))
@@ -199,7 +214,26 @@ def _listed(parts: Parts, scope: Scope, where: Filter) -> set[str]:
     return {cube.id for cube in parts.vault.select(scope, wanted, limit=-1)}
 
 
-def _read(parts: Parts, scope: Scope, found: list[tuple[str, int]], options: SearchOptions) -> dict[str, MemCube]:
+def reading(parts: Parts, index: SearchIndex, scope: Scope, options: SearchOptions) -> Reading:
+    """Return how rerankers read the cubes of a scope; each cube is read once."""
+    cubes: dict[str, MemCube] = {}
+
+    def read(keys: Sequence[Key], text_of: Callable[[MemCube], str]) -> list[str]:
+        cubes.update(_read(parts, scope, [key for key in keys if key[0] not in cubes], options))
+        return [text_of(cubes[cube_id]) if cube_id in cubes else "" for cube_id, _ in keys]
+
+    def rarity(wanted: Iterable[int]) -> dict[int, float]:
+        with parts.lock:
+            num = index.num_alive
+            counts = {term: min(num, len(index.postings.rows(term)[0])) for term in wanted}
+        return {term: float(np.log1p((num - count + 0.5) / (count + 0.5))) for term, count in counts.items()}
+
+    return Reading(
+        lambda keys: read(keys, embedded_text), lambda keys: read(keys, lambda cube: cube.text), rarity, parts.models
+    )
+
+
+def _read(parts: Parts, scope: Scope, found: list[Key], options: SearchOptions) -> dict[str, MemCube]:
     if options.known_at is None:
         return parts.vault.get_many(scope.tenant, [cube_id for cube_id, _ in found])
     versions = ((cube_id, parts.vault.get(scope.tenant, cube_id, version=version)) for cube_id, version in found)

@@ -25,6 +25,8 @@ class Lexical(Retriever):
     """How soon further mentions of a term stop counting; 0 or more."""
     b: float = 0.6
     """How much long texts are held back, in [0, 1]."""
+    least_length: float = 0.0
+    """A shorter text counts as so many words long: among short turns length says little, 0 or more."""
     window: int = 0
     """How many turns on each side are read with a turn, 0 or more."""
     decay: float = 0.8
@@ -38,8 +40,11 @@ class Lexical(Retriever):
     def __post_init__(self) -> None:
         if self.most_spread < 0:
             raise ConfigError(f"most_spread is {self.most_spread}: give 0 or more")
-        if self.k1 < 0 or not 0 <= self.b <= 1:
-            raise ConfigError(f"k1 is {self.k1} and b is {self.b}: k1 must be 0 or more, b in [0, 1]")
+        if self.k1 < 0 or not 0 <= self.b <= 1 or self.least_length < 0:
+            raise ConfigError(
+                f"k1 is {self.k1}, b {self.b} and least_length {self.least_length}: b must be in [0, 1], the others 0 "
+                "or more"
+            )
         if self.window < 0 or not 0 < self.decay <= 1 or not 0 <= self.speaker_weight <= 1:
             raise ConfigError("lexical needs a window of 0 or more, decay in (0, 1] and speaker_weight in [0, 1]")
 
@@ -49,6 +54,8 @@ class Lexical(Retriever):
             return None
         num = len(index)
         lengths = index.postings.lengths[:num]
+        if self.least_length:
+            lengths = np.maximum(lengths, np.float32(self.least_length))
         mean = float(lengths @ index.alive.astype(np.float32)) / index.num_alive or 1.0
         names = _name_terms(index) if self.speaker_weight < 1 else frozenset()
         scores, reached = np.zeros(num, dtype=np.float32), np.zeros(num + 1, dtype=np.float32)

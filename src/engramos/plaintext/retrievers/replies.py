@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from engramos.plaintext.index import NONE, SearchIndex
+from engramos.plaintext.marks import ASKS
 from engramos.plaintext.query import Query
 from engramos.plaintext.retrievers.base import Retriever
-from engramos.plaintext.terms import ASKS
 
 
 @dataclass(frozen=True, slots=True)

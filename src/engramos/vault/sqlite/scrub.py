@@ -7,13 +7,18 @@ merged, the file is written anew (VACUUM), and the log is truncated.
 Source: measured with a canary over all files, decision 0006.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engramos import failpoints
+from engramos.errors import StoreError
 from engramos.vault.blobs import BlobStore
+from engramos.vault.durable import disk_errors
 from engramos.vault.sqlite.sql import sql
 from engramos.vault.sqlite.writer import Writer
 
@@ -32,9 +37,14 @@ class Scrubbed:
     """Digests of the blobs that were removed."""
 
 
-def scrub(writer: Writer, blobs: BlobStore, tenant: str, candidates: Sequence[str]) -> Scrubbed:
-    """Merge the full-text index, write the file anew, truncate the log, remove candidate blobs that no version uses."""
+def scrub(writer: Writer, blobs: BlobStore, near: Path, tenant: str, candidates: Sequence[str]) -> Scrubbed:
+    """Merge the full-text index, write the file anew, truncate the log, remove candidate blobs that no version uses.
+
+    The folder `near`, with what was built of the tenant's vectors, is removed; it is a cache.
+    """
     failpoints.reach("before_scrub")
+    with disk_errors(StoreError, f"removing {near}"), suppress(FileNotFoundError):
+        shutil.rmtree(near)
 
     def merge(connection: Any) -> list[str]:
         connection.execute(sql("merge_text_index"))

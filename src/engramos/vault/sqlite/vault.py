@@ -15,6 +15,7 @@ from engramos.cube import Edge, MemCube, Relation, Usage
 from engramos.errors import EngramosError, StoreError, translate
 from engramos.rows import Filter, IndexDelta, IndexRow, JournalRow, LeasedJob, Tombstone
 from engramos.scope import Scope
+from engramos.vault.ann_cache import tenant_folder
 from engramos.vault.blobs import BlobStore
 from engramos.vault.durable import make_folder
 from engramos.vault.sqlite import records, schema
@@ -379,7 +380,7 @@ class SqliteVault:
 
     def scrub(self, tenant: str, blobs: Sequence[str]) -> Scrubbed:
         """Remove what an erasure leaves in the files: index segments, the write-ahead log, blobs without a user."""
-        return scrub(self._writer, self.blobs, tenant, blobs)
+        return scrub(self._writer, self.blobs, tenant_folder(self.folder, tenant), tenant, blobs)
 
     def backup(self, target: Path) -> Path:
         """Write a consistent copy of the memory into a new folder, while others read and write.

@@ -1,183 +1,208 @@
-"""Tunes the weights of the default search plan by random search, leaving out one conversation at a time.
+"""Tunes the weights of the default search plan over several benchmarks at once, and says how well they carry over.
 
-    python benchmarks/tune_plan.py --data DIR --out benchmarks/results/locomo_tuning.json
+    python -m benchmarks.tune_plan --data DIR --vectors FOLDER --out benchmarks/results/tuning.json
 
-Every step's scores are made once; a trial only weighs them. The objective is the mean of turn fraction@5, @10 and @20.
-Each fold searches on the other conversations and is judged on its own; the plan's weights come from a search on all.
+Every step's scores are made once; a trial only weighs them. The objective is a weighted mean over benchmarks of the
+mean recall at that benchmark's depths. Each of six folds leaves out one LoCoMo conversation and a sixth of the other
+benchmarks' users (or questions, where one user has all), searches on the rest, and is judged on what it left out.
 """
 
 import argparse
 import json
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from engramos.config import load
 from engramos.evals import ROLE
+from engramos.evals.benchmarks.base import Benchmark, Loaded, Question
+from engramos.evals.report import commit
 from engramos.evals.run import fill, open_memory, scope_of
+from engramos.memory import MemoryOS
 from engramos.plaintext.plan import DEFAULT
 from engramos.verbs.search import SearchOptions, make_query
 
-KS = (5, 10, 20)
-STEPS = [step.name for step in DEFAULT.steps]
+FOLDS = 6
+TOTAL = 10.0
+"""The weights' sum."""
 
 
-@dataclass
-class Table:
-    """Scaled scores of all steps for all questions, and where the gold turns stand."""
+@dataclass(frozen=True)
+class Aim:
+    """How a benchmark counts in the objective."""
 
-    scores: np.ndarray  # (steps, questions, rows), float32; -1e6 beyond a conversation's last row
-    gold_question: np.ndarray  # (golds,)
-    gold_row: np.ndarray  # (golds,)
-    share: np.ndarray  # (golds,): 1 / number of the question's gold turns
-    fold: np.ndarray  # (questions,)
-    category: list[str]
-
-    def part(self, kept: np.ndarray) -> "Table":
-        """Return the questions that are kept; bool, (questions,)."""
-        number = np.cumsum(kept) - 1
-        inside = kept[self.gold_question]
-        category = [name for name, is_kept in zip(self.category, kept, strict=True) if is_kept]
-        return Table(
-            np.ascontiguousarray(self.scores[:, kept]),
-            number[self.gold_question[inside]],
-            self.gold_row[inside],
-            self.share[inside],
-            self.fold[kept],
-            category,
-        )
-
-    def recall(self, weights: np.ndarray) -> np.ndarray:
-        """Return fraction@5, @10 and @20 by question: (3, questions)."""
-        total = np.tensordot(weights.astype(np.float32), self.scores, 1)
-        own = total[self.gold_question, self.gold_row]
-        better = (total[self.gold_question] > own[:, None]).sum(1)
-        # ties go to the earlier row, as in a search
-        columns = np.arange(total.shape[1])
-        better += ((total[self.gold_question] == own[:, None]) & (columns < self.gold_row[:, None])).sum(1)
-        num = self.scores.shape[1]
-        return np.stack([np.bincount(self.gold_question, (better < k) * self.share, num) for k in KS])
+    benchmark: str
+    part: str
+    ks: tuple[int, ...]
+    weight: float
 
 
-def make_table(data: Path, embedder: str) -> tuple[Table, list[str]]:
-    """Return the table of the default plan's steps, and the users by fold."""
-    benchmark = ROLE.make("locomo")
+AIMS = (
+    Aim("locomo", "", (5, 10, 20), 6.0),
+    Aim("beam", "100K", (5, 10, 20), 2.0),
+    Aim("multihop", "", (2, 5, 5), 1.0),
+    Aim("prefeval", "", (5, 5, 10), 0.3),
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question: the scaled scores of every step, and where its gold units stand."""
+
+    user: str
+    scores: np.ndarray  # (steps, rows), float32
+    gold: np.ndarray  # rows
+    num_gold: int
+
+    def recall(self, weights: np.ndarray, ks: Sequence[int]) -> list[float]:
+        """Return the share of gold among the first k, for each k; ties count as found."""
+        total = weights @ self.scores
+        own = total[self.gold]
+        shares = []
+        for k in ks:
+            least = np.partition(total, len(total) - k)[len(total) - k] if len(total) > k else -np.inf
+            shares.append(min(int((own >= least).sum()), k) / self.num_gold)
+        return shares
+
+
+def asked_of(aim: Aim, data: Path, vectors: Path) -> list[Asked]:
+    """Store a benchmark and return its questions with the default plan's scores."""
+    benchmark = ROLE.make(aim.benchmark, **({"part": aim.part} if aim.part else {}))
     loaded = benchmark.load(data)
-    users = [part.user for part in loaded.parts]
-    blocks, questions, rows, shares = [], [], [], []
-    with tempfile.TemporaryDirectory() as folder, open_memory(Path(folder, "memory"), embedder) as memory:
+    with tempfile.TemporaryDirectory() as folder, open_memory(Path(folder, "memory"), "bge_small", vectors) as memory:
         fill(memory, loaded)
-        parts = memory._parts
-        steps, _ = DEFAULT.methods
-        where = {user: place_of(memory, user) for user in users}
-        width = max(len(place) for place in where.values())
-        for number, question in enumerate(loaded.questions):
-            scope, options = scope_of(question.user), SearchOptions(asked_at=question.asked_at)
-            index = parts.index(scope)
-            vector = parts.embedder.embed_query(question.text)
-            query = make_query(parts, index, question.text, vector, scope, options)
-            found, block = {}, np.full((len(steps), width), 0, np.float32)
-            block[:, len(index) :] = -1e6
-            for at, (step, retriever) in enumerate(steps):
-                if (scores := retriever.score(query, index, found)) is not None:
-                    found[step.name] = scores
-                    low, high = scores.min(), scores.max()
-                    block[at, : len(index)] = (scores - low) / (high - low) if high > low else 0
-            blocks.append(block)
-            gold = [where[question.user][name] for name in sorted(question.gold["turn"])]
-            questions += [number] * len(gold)
-            rows += gold
-            shares += [1 / len(gold)] * len(gold)
-    fold = np.array([users.index(question.user) for question in loaded.questions])
-    scores = np.ascontiguousarray(np.stack(blocks, axis=1))
-    category = [question.categories[0] for question in loaded.questions]
-    return Table(scores, np.array(questions), np.array(rows), np.array(shares), fold, category), users
+        return list(_asked(memory, benchmark, loaded))
 
 
-def place_of(memory, user: str) -> dict[str, int]:
-    """Return the row of each turn id."""
-    index = memory._parts.index(scope_of(user))
-    cubes = memory._parts.vault.get_many("local", list(index.ids))
-    return {cubes[cube_id].header.source.ref: row for row, cube_id in enumerate(index.ids)}
+def _asked(memory: MemoryOS, benchmark: Benchmark, loaded: Loaded):
+    level, unit = next(iter(benchmark.levels.items()))
+    places: dict[str, dict[str, int]] = {}
+    for question in loaded.questions:
+        index = memory._parts.index(scope_of(question.user))
+        if question.user not in places:
+            cubes = memory._parts.vault.get_many("local", list(index.ids))
+            places[question.user] = {unit(cubes[cube_id]): row for row, cube_id in enumerate(index.ids)}
+        place = places[question.user]
+        gold = np.array([place[name] for name in sorted(question.gold[level]) if name in place])
+        yield Asked(question.user, _scores(memory, question), gold, len(question.gold[level]))
 
 
-def search(table: Table, trials: int, seed: int) -> tuple[np.ndarray, list[float]]:
-    """Return the best weights, their sum 10, and the best objective so far by trial."""
+def _scores(memory: MemoryOS, question: Question) -> np.ndarray:
+    parts, scope = memory._parts, scope_of(question.user)
+    index, options = parts.index(scope), SearchOptions(asked_at=question.asked_at)
+    query = make_query(parts, index, question.text, parts.embedder.embed_query(question.text), scope, options)
+    steps, _ = DEFAULT.methods
+    found, scaled = {}, np.zeros((len(steps), len(index)), np.float32)
+    for at, (step, retriever) in enumerate(steps):
+        if (scores := retriever.score(replace(query, allowed=None), index, found)) is not None:
+            found[step.name] = scores
+            low, high = scores.min(), scores.max()
+            scaled[at] = (scores - low) / (high - low) if high > low else 0
+    return scaled
+
+
+def objective(sets: Sequence[list[Asked]], weights: np.ndarray) -> float:
+    """Return the weighted mean over benchmarks of their mean recall."""
+    values = [np.mean([one.recall(weights, aim.ks) for one in asked]) for aim, asked in zip(AIMS, sets, strict=True)]
+    return float(np.average(values, weights=[aim.weight for aim in AIMS]))
+
+
+def search(sets: Sequence[list[Asked]], trials: int, most: int, seed: int) -> tuple[np.ndarray, list[float]]:
+    """Return the best weights and the best objective so far by trial; each trial changes a quarter of the best ones.
+
+    Args:
+        sets: questions by benchmark; at most `most` of each are read, drawn with the seed.
+        trials: how many weights are tried, the first being equal ones.
+        most: questions of a benchmark.
+        seed: of every draw.
+    """
     random = np.random.default_rng(seed)
-    start = np.array([step.weight for step in DEFAULT.steps])
-    best, value, curve = start, -1.0, []
+    drawn = [[asked[at] for at in random.permutation(len(asked))[:most]] for asked in sets]
+    num = len(DEFAULT.steps)
+    best, curve = np.ones(num, np.float32) * TOTAL / num, []
+    value = objective(drawn, best)
     for trial in range(trials):
-        if trial < trials // 3:
-            tried = np.exp(random.normal(0, 1, len(start))) * (random.random(len(start)) > 0.15)
-        else:
-            width = 0.5 if trial < 2 * trials // 3 else 0.2
-            moved = random.random(len(start)) < 0.3
-            tried = best * np.exp(random.normal(0, width, len(start)) * moved) + 0.1 * moved * (best == 0)
-        tried = tried / tried.sum() * 10
-        found = float(table.recall(tried).mean())
-        if found > value:
+        width = 0.6 if trial < trials // 2 else 0.25
+        moved = random.random(num) < 0.25
+        tried = best * np.exp(random.normal(0, width, num) * moved) + 0.3 * random.random(num) * moved * (best < 0.02)
+        tried = (tried * (random.random(num) > 0.03) * TOTAL).astype(np.float32)
+        tried /= tried.sum() / TOTAL
+        if (found := objective(drawn, tried)) > value:
             best, value = tried, found
         curve.append(value)
     return best, curve
 
 
+def fold_of(asked: Sequence[Asked]) -> np.ndarray:
+    """Return each question's fold: by user, or in turn where one or two users have all questions."""
+    users = sorted({one.user for one in asked})
+    if len(users) < FOLDS:
+        return np.arange(len(asked)) % FOLDS
+    return np.array([users.index(one.user) % FOLDS for one in asked])
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Tune, judge by folds, and write the result."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tune_plan", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=load().data)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/locomo_tuning.json"))
-    parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--vectors", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tuning.json"))
+    parser.add_argument("--trials", type=int, default=1_500)
+    parser.add_argument("--most", type=int, default=300)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
-    table, users = make_table(given.data, "bge_small")
-    folds = []
-    for number, user in enumerate(users):
-        weights, _ = search(table.part(table.fold != number), given.trials, given.seed + number)
-        held = table.part(table.fold == number).recall(weights).mean(1)
-        folds.append({"left_out": user, "held_out": rounded(held, 4), "weights": rounded(weights, 2)})
-        print(user, folds[-1], flush=True)
-    weights, curve = search(table, given.trials, given.seed)
-    fitted = table.recall(weights)
-    mean_weights = np.mean([list(fold["weights"]) for fold in folds], axis=0)
-    held = np.array([fold["held_out"] for fold in folds])
-    sizes = np.bincount(table.fold)
+    sets = [asked_of(aim, given.data, given.vectors) for aim in AIMS]
+    folds = [_fold(sets, number, given) for number in range(FOLDS)]
+    weights, curve = search(sets, given.trials, given.most, given.seed)
+    plan = np.array([step.weight for step in DEFAULT.steps], np.float32)
     result = {
-        "objective": "mean of turn fraction@5, @10, @20",
+        "objective": [vars(aim) for aim in AIMS],
         "seed": given.seed,
         "trials": given.trials,
-        "steps": STEPS,
+        "most": given.most,
+        "commit": commit(),
+        "plan": {**_named(plan), "recall": _recalls(sets, plan), "objective": round(objective(sets, plan), 4)},
+        "found": {**_named(weights), "recall": _recalls(sets, weights)},
         "folds": folds,
         "held_out": {
-            "by_question": rounded(sizes @ held / sizes.sum(), 4),
-            "mean_of_folds": rounded(held.mean(0), 4),
-            "standard_deviation": rounded(held.std(0, ddof=1), 4),
+            f"{aim.benchmark}{aim.part}": [
+                _spread([fold["held_out"][at][depth] for fold in folds]) for depth in range(len(aim.ks))
+            ]
+            for at, aim in enumerate(AIMS)
         },
-        "all": {"weights": rounded(weights, 2), "fitted": rounded(fitted.mean(1), 4)},
-        "mean_of_fold_weights": {
-            "weights": rounded(mean_weights, 2),
-            "fitted": rounded(table.recall(mean_weights).mean(1), 4),
-        },
-        "without_one_step": ablation(table, mean_weights),
-        "curve": [round(value, 4) for value in curve[:: max(1, given.trials // 100)]],
+        "curve": [round(value, 4) for value in curve[:: max(1, given.trials // 60)]],
     }
-    given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in result.items() if key not in ("folds", "curve")}, indent=1))
+    print(json.dumps({key: result[key] for key in ("plan", "found", "held_out")}, indent=1))
 
 
-def ablation(table: Table, weights: np.ndarray) -> dict[str, list[float]]:
-    """Return fraction@5, @10, @20 with each step's weight set to 0, the others as they are."""
-    found = {}
-    for at, name in enumerate(STEPS):
-        less = weights.copy()
-        less[at] = 0
-        found[name] = rounded(table.recall(less).mean(1), 4)
-    return found
+def _fold(sets: Sequence[list[Asked]], number: int, given: argparse.Namespace) -> dict:
+    kept, left = [], []
+    for asked in sets:
+        folds = fold_of(asked)
+        kept.append([one for one, fold in zip(asked, folds, strict=True) if fold != number])
+        left.append([one for one, fold in zip(asked, folds, strict=True) if fold == number])
+    weights, _ = search(kept, given.trials, given.most, given.seed + number)
+    print(f"fold {number}: {_recalls(left, weights)}", flush=True)
+    return {**_named(weights), "held_out": _recalls(left, weights)}
 
 
-def rounded(values: np.ndarray, places: int) -> list[float]:
-    return [round(float(value), places) for value in values]
+def _recalls(sets: Sequence[list[Asked]], weights: np.ndarray) -> list[list[float]]:
+    return [
+        [round(float(one), 4) for one in np.mean([asked.recall(weights, aim.ks) for asked in several], axis=0)]
+        for aim, several in zip(AIMS, sets, strict=True)
+    ]
+
+
+def _named(weights: np.ndarray) -> dict:
+    return {"weights": {step.name: round(float(one), 2) for step, one in zip(DEFAULT.steps, weights, strict=True)}}
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": round(float(np.mean(values)), 4), "deviation": round(float(np.std(values)), 4)}
 
 
 if __name__ == "__main__":

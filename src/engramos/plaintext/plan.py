@@ -74,20 +74,29 @@ class Plan:
 
 DEFAULT = Plan(
     (
-        Step("lexical", "lexical", 1.16, {"k1": 0.5, "b": 0.2, "speaker_weight": 0.3}),
-        Step("lexical_near", "lexical", 1.43, {"k1": 0.8, "b": 0.4, "window": 3, "speaker_weight": 0.3}),
-        Step("dense", "dense", 1.15),
-        Step("dense_near", "neighbours", 1.05, {"of": "dense", "window": 1}),
-        Step("dense_far", "neighbours", 1.02, {"of": "dense", "window": 3}),
-        Step("session", "sessions", 0.86, {"of": "lexical"}),
-        Step("reply", "replies", 0.32, {"of": "lexical"}),
-        Step("dense_reply", "replies", 0.43, {"of": "dense"}),
-        Step("statement", "statements", 0.67),
-        Step("speaker", "speakers", 0.71),
-        Step("time", "times", 1.2),
-    )
+        Step("lexical", "lexical", 0.73, {"k1": 0.7, "b": 0.9, "least_length": 40, "speaker_weight": 0.3}),
+        Step(
+            "lexical_near",
+            "lexical",
+            0.80,
+            {"k1": 0.8, "b": 0.8, "least_length": 30, "window": 3, "speaker_weight": 0.3},
+        ),
+        Step("dense", "dense", 1.37),
+        Step("dense_near", "neighbours", 0.92, {"of": "dense", "window": 1}),
+        Step("dense_session", "sessions", 0.40, {"of": "dense"}),
+        Step("reply", "replies", 0.44, {"of": "lexical"}),
+        Step("statement", "statements", 0.24),
+        Step("speaker", "speakers", 0.34),
+        Step("time", "times", 0.82),
+        Step("role", "roles", 0.97),
+        Step("wish", "wishes", 0.51),
+        Step("order", "wishes", 0.83, {"kind": "order"}),
+        Step("second_hop", "expansion", 0.49),
+        Step("pool", "evidence_pool", 2.0),
+    ),
+    rerankers=(Step("newest", "newest", 1.0),),
 )
-"""What a search does when no plan is given. Weights: see docs/decisions/0007-hybrid-search.md."""
+"""What a search does when no plan is given. Weights: see docs/decisions/0013-one-plan.md."""
 
 LEXICAL = Plan((Step("lexical", "lexical", 1.0),))
 """BM25 alone: the floor that every result is shown beside."""

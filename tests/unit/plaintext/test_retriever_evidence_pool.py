@@ -56,7 +56,7 @@ def test_words_of_the_question_that_are_missing_are_asked_again() -> None:
 def test_turns_of_a_session_lead_nowhere_unless_they_are_asked_to() -> None:
     index = index_of([row_of(at, text, session="s") for at, text in enumerate(CHAIN)])
     assert EvidencePool(of=("first",)).score(QUESTION, index, FIRST) is None
-    assert EvidencePool(of=("first",), skips_sessions=False).score(QUESTION, index, FIRST) is not None
+    assert EvidencePool(of=("first",), skips_turns=False).score(QUESTION, index, FIRST) is not None
 
 
 @pytest.mark.parametrize(

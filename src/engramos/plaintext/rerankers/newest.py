@@ -66,7 +66,7 @@ class Newest(Reranker):
         common = one & other
         if not common or max(len(one), len(other)) - len(common) > self.most_own:
             return False
-        if 0 < cosine < self.likeness:
+        if cosine != 0 and cosine < self.likeness:
             return False
         return sum(rarity[term] for term in common) >= self.overlap * sum(rarity[term] for term in one | other)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engramos.cube import CubeType
 from engramos.errors import ConfigError
 from engramos.plaintext.index import NONE, SearchIndex
 from engramos.plaintext.query import Query
@@ -37,8 +38,8 @@ class EvidencePool(Retriever):
     """How much a word of the question counts that no taken row has, against a word that was brought; 0 or more."""
     closeness: float = 0.3
     """How much the earlier steps' score counts in choosing the next row, in [0, 1]."""
-    skips_sessions: bool = True
-    """Turns of a session lead nowhere: a turn names little, and leans on the turns beside it; a passage names much."""
+    skips_turns: bool = True
+    """Turns of a talk lead nowhere: a turn names little, and leans on the turns beside it; a passage names much."""
     k1: float = 0.8
     """How soon further mentions of a term stop counting; 0 or more."""
     b: float = 0.4
@@ -67,7 +68,7 @@ class EvidencePool(Retriever):
         taken, worth, is_led = [start], float(base[start] / base.max()), False
         pool[start] = max(float(pool[start]), worth)
         for _ in range(self.rounds):
-            if self.skips_sessions and index.session[taken[-1]] != NONE:
+            if self.skips_turns and _is_turn(index, taken[-1]):
                 break
             answer = self._search(query, index, np.array(taken))
             if answer is None:
@@ -101,3 +102,8 @@ class EvidencePool(Retriever):
         scores[taken] = 0.0
         scores[~index.alive] = 0.0
         return scores if scores.any() else None
+
+
+def _is_turn(index: SearchIndex, row: int) -> bool:
+    is_episode = int(index.type[row]) == index.types.find(CubeType.EPISODE.value)
+    return is_episode and int(index.session[row]) != NONE

@@ -164,8 +164,8 @@ def main() -> None:
         "trials": given.trials,
         "most": given.most,
         "commit": commit(),
-        "plan": {**_named(plan), "recall": _recalls(sets, plan), "objective": round(objective(sets, plan), 4)},
-        "found": {**_named(weights), "recall": _recalls(sets, weights)},
+        "plan": {**_named(plan), "recall": recalls(sets, plan), "objective": round(objective(sets, plan), 4)},
+        "found": {**_named(weights), "recall": recalls(sets, weights)},
         "folds": folds,
         "held_out": {
             f"{aim.benchmark}{aim.part}": [
@@ -186,11 +186,12 @@ def _fold(sets: Sequence[list[Asked]], number: int, given: argparse.Namespace) -
         kept.append([one for one, fold in zip(asked, folds, strict=True) if fold != number])
         left.append([one for one, fold in zip(asked, folds, strict=True) if fold == number])
     weights, _ = search(kept, given.trials, given.most, given.seed + number)
-    print(f"fold {number}: {_recalls(left, weights)}", flush=True)
-    return {**_named(weights), "held_out": _recalls(left, weights)}
+    print(f"fold {number}: {recalls(left, weights)}", flush=True)
+    return {**_named(weights), "held_out": recalls(left, weights)}
 
 
-def _recalls(sets: Sequence[list[Asked]], weights: np.ndarray) -> list[list[float]]:
+def recalls(sets: Sequence[list[Asked]], weights: np.ndarray) -> list[list[float]]:
+    """Return the mean recall at each depth, by benchmark."""
     return [
         [round(float(one), 4) for one in np.mean([asked.recall(weights, aim.ks) for asked in several], axis=0)]
         for aim, several in zip(AIMS, sets, strict=True)

@@ -53,7 +53,13 @@ def candidates(texts: list[str], scores: list[float]) -> Candidates:
     vectors[0] = 0.0
     age = np.arange(len(texts))[::-1].copy()
     return Candidates(
-        np.array(scores, np.float32), vectors, age, lambda num_before: texts, lambda: texts, rarity, MODELS
+        np.array(scores, np.float32),
+        vectors,
+        age,
+        lambda num_before: texts,
+        lambda places: [texts[at] for at in places],
+        rarity,
+        MODELS,
     )
 
 

@@ -58,7 +58,7 @@ class Taken:
             self.vectors[at],
             age,
             lambda num_before: _joined(chains, num_before, reading.texts),
-            lambda: reading.bare_texts([chain[0] for chain in chains]),
+            lambda places: reading.bare_texts([chains[place][0] for place in places]),
             reading.rarity,
             reading.models,
         )

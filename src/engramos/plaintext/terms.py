@@ -78,6 +78,13 @@ def date_words(at: datetime | None) -> str:
     return "" if at is None else f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
 
 
+@lru_cache(maxsize=1)
+def date_terms() -> frozenset[int]:
+    """Return the terms of `date_words`, for the years 1900 to 2100."""
+    spoken = (*_MONTHS, *map(str, range(1, 32)), *map(str, range(1900, 2101)))
+    return frozenset(term for word in spoken if (term := term_of(word)) is not None)
+
+
 def pack(counts: Counter[int]) -> bytes:
     """Return terms and counts as bytes, 6 a term, sorted by term."""
     pairs = sorted(counts.items())

@@ -72,7 +72,7 @@ def _placing(parts: Parts, cube: MemCube, question: str, scope: Scope, options: 
             return Placing(None, 0.0, {}, num, _forbidden(cube, scope, options))
         everything = replace(options, limit=len(index))
         ranked, taken = ranked_rows(parts, index, question, vector, scope, everything)
-    ranked = rerank(ranked, taken, options.plan, len(ranked.rows), reading(parts, index, scope, options))
+    ranked = rerank(ranked, taken, options.plan, len(ranked.rows), reading(parts, index, scope, options, {}))
     places = (ranked.rows == row).nonzero()[0]
     if not len(places):
         return Placing(None, 0.0, {}, num, "no step of the plan finds anything of the question in it")

@@ -92,9 +92,10 @@ def search(parts: Parts, question: str, scope: Scope, options: SearchOptions) ->
         index = parts.index(scope) if index is None else index
         ranked, taken = ranked_rows(parts, index, question, vector, scope, options)
         keys = {int(row): (index.ids[row], index.versions[row]) for row in ranked.rows}
-    ranked = rerank(ranked, taken, options.plan, options.limit, reading(parts, index, scope, options))
+    cubes: dict[str, MemCube] = {}
+    ranked = rerank(ranked, taken, options.plan, options.limit, reading(parts, index, scope, options, cubes))
     found = [keys[int(row)] for row in ranked.rows]
-    cubes = _read(parts, scope, found, options)
+    cubes |= _read(parts, scope, [key for key in found if key[0] not in cubes], options)
     if options.counts_as_use:
         parts.note_uses(scope.tenant, (cube_id for cube_id, _ in found))
     return [
@@ -214,9 +215,10 @@ def _listed(parts: Parts, scope: Scope, where: Filter) -> set[str]:
     return {cube.id for cube in parts.vault.select(scope, wanted, limit=-1)}
 
 
-def reading(parts: Parts, index: SearchIndex, scope: Scope, options: SearchOptions) -> Reading:
-    """Return how rerankers read the cubes of a scope; each cube is read once."""
-    cubes: dict[str, MemCube] = {}
+def reading(
+    parts: Parts, index: SearchIndex, scope: Scope, options: SearchOptions, cubes: dict[str, MemCube]
+) -> Reading:
+    """Return how rerankers read the cubes of a scope; each is read once, into `cubes`."""
 
     def read(keys: Sequence[Key], text_of: Callable[[MemCube], str]) -> list[str]:
         cubes.update(_read(parts, scope, [key for key in keys if key[0] not in cubes], options))

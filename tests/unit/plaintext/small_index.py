@@ -21,13 +21,14 @@ def row_of(
     session: str | None = None,
     speaker: str | None = None,
     vector: Sequence[float] | None = None,
+    kind: str = "episode",
 ) -> IndexRow:
     """Return one row; rows of a session stand in the order of `at`."""
     counts = terms(text)
     counts.update(marks_of(text, None))
     packed = None if vector is None else np.array(vector, dtype="<f2").tobytes()
     return IndexRow(
-        f"{at:026d}", 1, None, session, at, "episode", at, None, None, None, 1.0, speaker, "", pack(counts), packed, at
+        f"{at:026d}", 1, None, session, at, kind, at, None, None, None, 1.0, speaker, "", pack(counts), packed, at
     )
 
 

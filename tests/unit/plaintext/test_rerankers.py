@@ -48,7 +48,15 @@ def candidates(texts: Sequence[str], age: Sequence[int], vectors: np.ndarray | N
     made = np.zeros((len(texts), 4), np.float32) if vectors is None else vectors
     scores = np.arange(len(texts), 0, -1, dtype=np.float32)
     given = list(texts)
-    return Candidates(scores, made, np.array(age), lambda num_before: given, lambda: given, evenly, RerankModels())
+    return Candidates(
+        scores,
+        made,
+        np.array(age),
+        lambda num_before: given,
+        lambda places: [given[at] for at in places],
+        evenly,
+        RerankModels(),
+    )
 
 
 OFFICE = ["The office is in Bonn.", "Lunch is at noon.", "The office is in Mainz.", "Is the office in Rome?"]

@@ -19,7 +19,7 @@ FIRST = {"first": scores_of(1, 0, 0, 0)}
 
 def pooled(**parameters: float) -> np.ndarray | None:
     """Return the pool from the first row."""
-    index = index_of([row_of(at, text) for at, text in enumerate(CHAIN)])
+    index = index_of([row_of(at, text, kind="resource") for at, text in enumerate(CHAIN)])
     return EvidencePool(of=("first",), **parameters).score(QUESTION, index, FIRST)
 
 
@@ -40,12 +40,12 @@ def test_the_row_that_led_on_stays_in_the_pool() -> None:
 
 
 def test_a_question_that_the_first_row_covers_and_that_leads_nowhere_has_no_pool() -> None:
-    index = index_of([row_of(0, "walnut bread"), row_of(1, "other things")])
+    index = index_of([row_of(0, "walnut bread", kind="resource"), row_of(1, "other things")])
     assert EvidencePool(of=("first",)).score(query_of("walnut bread"), index, {"first": scores_of(1, 0)}) is None
 
 
 def test_words_of_the_question_that_are_missing_are_asked_again() -> None:
-    index = index_of([row_of(0, "walnut bread"), row_of(1, "honey cake"), row_of(2, "salt")])
+    index = index_of([row_of(0, "walnut bread", kind="resource"), row_of(1, "honey cake"), row_of(2, "salt")])
     first, question = {"first": scores_of(1, 0, 0)}, query_of("walnut honey")
     found = EvidencePool(of=("first",)).score(question, index, first)
     assert found is not None
@@ -53,10 +53,10 @@ def test_words_of_the_question_that_are_missing_are_asked_again() -> None:
     assert EvidencePool(of=("first",), missing=0).score(question, index, first) is None
 
 
-def test_turns_of_a_session_lead_nowhere_unless_they_are_asked_to() -> None:
+def test_turns_lead_nowhere_unless_they_are_asked_to() -> None:
     index = index_of([row_of(at, text, session="s") for at, text in enumerate(CHAIN)])
     assert EvidencePool(of=("first",)).score(QUESTION, index, FIRST) is None
-    assert EvidencePool(of=("first",), skips_turns=False).score(QUESTION, index, FIRST) is not None
+    assert EvidencePool(of=("first",), passages_only=False).score(QUESTION, index, FIRST) is not None
 
 
 @pytest.mark.parametrize(

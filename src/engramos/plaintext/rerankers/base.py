@@ -45,8 +45,8 @@ class Candidates:
     """0 for what came to be true last, 1 for the one before, and so on; all differ."""
     texts: Callable[[int], list[str]]
     """Reads the text of each candidate with this many turns before it, as `[8 may 2023] Ana: text`."""
-    bare_texts: Callable[[], list[str]]
-    """Reads the text of each candidate alone, without day and speaker."""
+    bare_texts: Callable[[Sequence[int]], list[str]]
+    """Reads the texts of the candidates at these places alone, without day and speaker."""
     rarity: Callable[[Iterable[int]], dict[int, float]]
     """Gives the inverse document frequency of terms in the user's cubes, above 0."""
     models: Models

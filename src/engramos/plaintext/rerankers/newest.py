@@ -41,34 +41,46 @@ class Newest(Reranker):
 
     def rerank(self, query: Query, candidates: Candidates) -> Reranked:
         """Return the order in which each group's places go to its members, newest first."""
-        texts = candidates.bare_texts()
-        found = [frozenset() if asks(text) else frozenset(terms(text)) for text in texts]
-        rarity = candidates.rarity(frozenset().union(*found))
-        asked = {term: rarity[term] for term in query.terms if term in rarity}
-        cosines = candidates.vectors @ candidates.vectors.T
         order = np.arange(len(candidates))
-        is_grouped = np.zeros(len(candidates), dtype=np.bool_)
-        for first in range(len(candidates)):
-            if is_grouped[first]:
+        near = self._near(candidates.vectors)
+        # few are near another, and only their texts have to be read
+        places = np.flatnonzero(near.any(0)).tolist()
+        if not places:
+            return Reranked.keeping_scores(order, candidates)
+        texts = zip(places, candidates.bare_texts(places), strict=True)
+        found = {place: frozenset() if asks(text) else frozenset(terms(text)) for place, text in texts}
+        rarity = candidates.rarity(frozenset().union(*found.values()))
+        asked = {term: rarity[term] for term in query.terms if term in rarity}
+        grouped: set[int] = set()
+        for first in places:
+            if first in grouped:
                 continue
             members = [first] + [
                 other
-                for other in range(first + 1, len(candidates))
-                if not is_grouped[other]
-                and _rarest(found[first] & found[other], asked) >= _rarest(found[first] ^ found[other], asked)
-                and self._is_same(found[first], found[other], rarity, cosines[first, other])
+                for other in np.flatnonzero(near[first]).tolist()
+                if other > first and other not in grouped and self._is_same(found[first], found[other], rarity, asked)
             ]
-            is_grouped[members] = True
+            grouped.update(members)
             order[members] = sorted(members, key=lambda at: candidates.age[at])
         return Reranked.keeping_scores(order, candidates)
 
-    def _is_same(self, one: frozenset[int], other: frozenset[int], rarity: Mapping[int, float], cosine: float) -> bool:
+    def _near(self, vectors: np.ndarray) -> np.ndarray:
+        """Return which two candidates may be of one group, by their vectors alone: bool (candidates, candidates)."""
+        cosines = vectors @ vectors.T
+        has_none = ~vectors.any(1)
+        near = (cosines >= self.likeness) | has_none[:, None] | has_none
+        np.fill_diagonal(near, False)
+        return near
+
+    def _is_same(
+        self, one: frozenset[int], other: frozenset[int], rarity: Mapping[int, float], asked: Mapping[int, float]
+    ) -> bool:
         common = one & other
         if not common or max(len(one), len(other)) - len(common) > self.most_own:
             return False
-        if cosine != 0 and cosine < self.likeness:
+        if sum(rarity[term] for term in common) < self.overlap * sum(rarity[term] for term in one | other):
             return False
-        return sum(rarity[term] for term in common) >= self.overlap * sum(rarity[term] for term in one | other)
+        return _rarest(common, asked) >= _rarest(one ^ other, asked)
 
 
 def _rarest(terms: frozenset[int], asked: Mapping[int, float]) -> float:

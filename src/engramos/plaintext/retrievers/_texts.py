@@ -1,13 +1,14 @@
 """The terms of given rows, and the rows of given terms, many at a time."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from engramos.plaintext.index import SearchIndex
 from engramos.plaintext.marks import MARKS
-from engramos.plaintext.terms import term_of, unpack
+from engramos.plaintext.terms import date_terms, term_of, unpack
 
 
 class Held(NamedTuple):
@@ -25,12 +26,17 @@ class Held(NamedTuple):
     """How many rows of the whole index hold each term of the table, i8; shape (terms,)."""
 
 
+@lru_cache(maxsize=1)
+def _no_words() -> np.ndarray:
+    return np.array(sorted({*MARKS, *date_terms()}), dtype=np.uint32)
+
+
 def held(index: SearchIndex, rows: np.ndarray) -> Held:
-    """Return the terms that these rows hold; marks are no terms."""
+    """Return the terms that these rows hold; marks and words of days, which every text of a day has, are none."""
     packed = index.postings._packed
     terms, counts, numbers = unpack(packed[row] for row in rows.tolist())
-    if (marks := np.isin(terms, MARKS)).any():
-        terms, counts, numbers = terms[~marks], counts[~marks], numbers[~marks]
+    is_word = ~np.isin(terms, _no_words())
+    terms, counts, numbers = terms[is_word], counts[is_word], numbers[is_word]
     table, places = np.unique(terms, return_inverse=True)
     return Held(places, counts, numbers, table, spread(index, table))
 

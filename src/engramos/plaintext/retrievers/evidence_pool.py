@@ -7,7 +7,7 @@ import numpy as np
 
 from engramos.cube import CubeType
 from engramos.errors import ConfigError
-from engramos.plaintext.index import NONE, SearchIndex
+from engramos.plaintext.index import SearchIndex
 from engramos.plaintext.query import Query
 from engramos.plaintext.retrievers._earlier import best, fused
 from engramos.plaintext.retrievers._texts import bm25, held, idf, speaker_terms
@@ -38,8 +38,8 @@ class EvidencePool(Retriever):
     """How much a word of the question counts that no taken row has, against a word that was brought; 0 or more."""
     closeness: float = 0.3
     """How much the earlier steps' score counts in choosing the next row, in [0, 1]."""
-    skips_turns: bool = True
-    """Turns of a talk lead nowhere: a turn names little, and leans on the turns beside it; a passage names much."""
+    passages_only: bool = True
+    """Only passages of documents lead on: they name much; a turn names little, and leans on the turns beside it."""
     k1: float = 0.8
     """How soon further mentions of a term stop counting; 0 or more."""
     b: float = 0.4
@@ -68,7 +68,7 @@ class EvidencePool(Retriever):
         taken, worth, is_led = [start], float(base[start] / base.max()), False
         pool[start] = max(float(pool[start]), worth)
         for _ in range(self.rounds):
-            if self.skips_turns and _is_turn(index, taken[-1]):
+            if self.passages_only and index.type[taken[-1]] != index.types.find(CubeType.RESOURCE.value):
                 break
             answer = self._search(query, index, np.array(taken))
             if answer is None:
@@ -102,8 +102,3 @@ class EvidencePool(Retriever):
         scores[taken] = 0.0
         scores[~index.alive] = 0.0
         return scores if scores.any() else None
-
-
-def _is_turn(index: SearchIndex, row: int) -> bool:
-    is_episode = int(index.type[row]) == index.types.find(CubeType.EPISODE.value)
-    return is_episode and int(index.session[row]) != NONE

@@ -56,6 +56,7 @@ def asks(memory: MemoryOS, cube_id: str, tmp: Path) -> dict[str, Callable[[], An
         "restore": lambda: memory.restore(cube_id, version=1, scope=B),
         "explain": lambda: memory.explain(cube_id, CANARY, scope=B),
         "stats": lambda: memory.stats(scope=B),
+        "consolidate": lambda: memory.consolidate(scope=B),
     }
 
 

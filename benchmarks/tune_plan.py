@@ -181,17 +181,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tuning.json"))
     parser.add_argument("--trials", type=int, default=800)
     parser.add_argument("--most", type=int, default=300)
+    parser.add_argument("--last-trials", type=int, default=2_500, help="of the search on everything")
+    parser.add_argument("--last-most", type=int, default=600)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     sets = [asked_of(aim, given.data, given.vectors) for aim in AIMS]
     folds = [_fold(sets, number, given) for number in range(FOLDS)]
-    weights, curve = search(sets, given.trials, given.most, given.seed)
+    weights, curve = search(sets, given.last_trials, given.last_most, given.seed)
     plan = np.array([step.weight for step in DEFAULT.steps], np.float32)
     result = {
         "objective": [vars(aim) for aim in AIMS],
         "seed": given.seed,
         "trials": given.trials,
         "most": given.most,
+        "last_trials": given.last_trials,
+        "last_most": given.last_most,
         "commit": commit(),
         "plan": {**_named(plan), "recall": recalls(sets, plan), "objective": round(objective(sets, plan), 4)},
         "found": {**_named(weights), "recall": recalls(sets, weights)},
@@ -202,7 +206,7 @@ def main() -> None:
             ]
             for at, aim in enumerate(AIMS)
         },
-        "curve": [round(value, 4) for value in curve[:: max(1, given.trials // 60)]],
+        "curve": [round(value, 4) for value in curve[:: max(1, given.last_trials // 60)]],
     }
     given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({key: result[key] for key in ("plan", "found", "held_out")}, indent=1))

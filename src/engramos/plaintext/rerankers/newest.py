@@ -18,8 +18,8 @@ class Newest(Reranker):
 
     "The office is in Bonn" and a later "The office is in Mainz" share a subject and what is said of it; what differs
     is the value. Two texts are of one group where they share their rarest words, weighted by rarity, and their vectors
-    are near; and the rarest word of the question that either has stands in both, so that for "Where does Ana live?" a
-    text on Ben is none of the group. Everything outside of a group keeps its place.
+    are near; and the lower one has every word of the question that the higher one has, so that for "Where does Ana
+    live?" a text on Ben is none of the group, and what the question quotes keeps its place. Everything outside of a group keeps its place.
 
     Source: ours, decision 0012.
     """
@@ -80,7 +80,9 @@ class Newest(Reranker):
             return False
         if sum(rarity[term] for term in common) < self.overlap * sum(rarity[term] for term in one | other):
             return False
-        return _rarest(common, asked) >= _rarest(one ^ other, asked)
+        return not any(term in asked for term in one - other) and (
+            _rarest(common, asked) >= _rarest(other - one, asked)
+        )
 
 
 def _rarest(terms: frozenset[int], asked: Mapping[int, float]) -> float:

@@ -19,7 +19,8 @@ class Newest(Reranker):
     "The office is in Bonn" and a later "The office is in Mainz" share a subject and what is said of it; what differs
     is the value. Two texts are of one group where they share their rarest words, weighted by rarity, and their vectors
     are near; and the lower one has every word of the question that the higher one has, so that for "Where does Ana
-    live?" a text on Ben is none of the group, and what the question quotes keeps its place. Everything outside of a group keeps its place.
+    live?" a text on Ben is none of the group, and what the question quotes keeps its place. Everything outside of a
+    group keeps its place.
 
     Source: ours, decision 0012.
     """

@@ -125,3 +125,10 @@ def test_without_a_question_it_tells_origin_changes_and_use(memory: MemoryOS) ->
     assert [row.kind for row in found.journal] == ["create", "supersede"]
     assert [(child, edge.relation.value) for child, _, edge in found.children] == [(second, "supersedes")]
     assert memory.explain(second).usage.uses == 1
+
+
+def test_a_cube_among_more_than_ten_thousand_has_its_place(folder) -> None:
+    with MemoryOS.open(folder, embedder="none", durability="relaxed") as memory:
+        ids = memory.add([f"harbour {number}" for number in range(10_050)]).cube_ids
+        placing = memory.explain(ids[-1], "harbour 10049").placing
+        assert (placing.rank, placing.num_candidates) == (1, 10_050)

@@ -1,7 +1,7 @@
 """explain: why a cube was found, or was not, and where it comes from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from engramos.clock import now, to_us
 from engramos.cube import Edge, Form, MemCube, Usage
@@ -70,8 +70,7 @@ def _placing(parts: Parts, cube: MemCube, question: str, scope: Scope, options: 
             return Placing(None, 0.0, {}, num, _unsearched(cube, scope))
         if not allowed[row]:
             return Placing(None, 0.0, {}, num, _forbidden(cube, scope, options))
-        everything = replace(options, limit=len(index))
-        ranked, taken = ranked_rows(parts, index, question, vector, scope, everything)
+        ranked, taken = ranked_rows(parts, index, question, vector, scope, options, len(index))
     ranked = rerank(ranked, taken, options.plan, len(ranked.rows), reading(parts, index, scope, options, {}))
     places = (ranked.rows == row).nonzero()[0]
     if not len(places):

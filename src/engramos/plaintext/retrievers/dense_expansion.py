@@ -41,7 +41,7 @@ class DenseExpansion(Retriever):
         """Return cosines, cut at 0; None where there are no vectors or no earlier step found anything."""
         if query.vector is None or index.vectors.shape[1] != len(query.vector):
             return None
-        base = fused(index, found, self.of)
+        base = fused(query, index, found, self.of)
         if base is None:
             return None
         seeds = best(base, self.num_rows)

@@ -55,7 +55,7 @@ class EvidencePool(Retriever):
 
     def score(self, query: Query, index: SearchIndex, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Return the pool's scores in [0, 1]; None where no earlier step found anything, or nothing leads on."""
-        base = fused(index, found, self.of)
+        base = fused(query, index, found, self.of)
         if base is None:
             return None
         pool, is_led = np.zeros(len(index), dtype=np.float32), False

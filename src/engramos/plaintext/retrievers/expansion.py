@@ -50,7 +50,7 @@ class Expansion(Retriever):
 
     def score(self, query: Query, index: SearchIndex, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Return BM25 of the second query; None where no earlier step found anything, or nothing leads on."""
-        base = fused(index, found, self.of)
+        base = fused(query, index, found, self.of)
         if base is None:
             return None
         seeds = best(base, self.num_rows)

@@ -35,7 +35,7 @@ class Granularity(Retriever):
 
     def score(self, query: Query, index: SearchIndex, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Return the means in [0, 1]; None where fewer than two sessions are known or no step found anything."""
-        turns = fused(index, found, self.of)
+        turns = fused(query, index, found, self.of)
         if turns is None or len(index.sessions.codes) < 2:
             return None
         windows = by_window(index, turns, self.window)

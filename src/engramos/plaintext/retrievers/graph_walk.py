@@ -50,7 +50,7 @@ class GraphWalk(Retriever):
 
     def score(self, query: Query, index: SearchIndex, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Return what arrives at each row, summed over the steps; None where the walk goes nowhere."""
-        base = fused(index, found, self.of)
+        base = fused(query, index, found, self.of)
         if base is None:
             return None
         seeds = best(base, self.num_rows)

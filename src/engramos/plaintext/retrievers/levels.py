@@ -36,7 +36,7 @@ class Levels(Retriever):
 
     def score(self, query: Query, index: SearchIndex, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Return products in [0, 1]; None where fewer than two sessions are known or no step found anything."""
-        turns = fused(index, found, self.of)
+        turns = fused(query, index, found, self.of)
         if turns is None or len(index.sessions.codes) < 2:
             return None
         sessions = by_session(index, turns, 3)

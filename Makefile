@@ -6,7 +6,7 @@ FOLDER ?= demo-memory
 FILE ?= examples/lighthouse.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow bench models clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py --file "$(FILE)" --folder "$(FOLDER)"
@@ -22,6 +22,9 @@ test-slow: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.speed --size full --out benchmarks/results/speed.json
 
+models: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.models
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -29,8 +32,8 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[default]"
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
-	$(BIN)/pip install --quiet --requirement requirements-test.txt
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt constraints-test.txt
+	$(BIN)/pip install --quiet --requirement requirements-test.txt --constraint constraints-test.txt
 	touch $@
 
 clean:

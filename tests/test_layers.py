@@ -14,7 +14,7 @@ RINGS = (
     ("plaintext", "activation", "parametric", "lifecycle", "governance", "placement"),
     ("vault", "embedders", "importers", "rerankers", "llms", "engines"),
     ("verbs", "scheduler"),
-    ("memory", "testing"),
+    ("memory", "async_memory", "kv", "testing"),
     ("cli", "server", "integrations", "evals"),
 )
 RING_OF = {part: number for number, ring in enumerate(RINGS, start=1) for part in ring}
@@ -22,6 +22,8 @@ TOGETHER = (1, 4, 5)
 """Rings whose parts may use each other: plain data, verbs with their jobs, and the assembly."""
 OUTSIDE = ("yoyo", "sqlite3", "apsw", "onnxruntime", "torch", "transformers", "psycopg", "fastapi", "httpx", "typer")
 """Libraries that do I/O: rings 1 and 2 know none of them."""
+TENSOR_PARTS = ("activation", "parametric")
+"""Parts of ring 2 whose values are tensors: for them torch is what numpy is for the others (decision 0014)."""
 
 
 def part_of(path: Path) -> str:
@@ -84,7 +86,19 @@ def test_plain_data_and_methods_know_no_library_that_does_io() -> None:
         for path in FILES
         if RING_OF.get(part_of(path), 9) <= 2
         for name in imports_of(ast.parse(path.read_text(encoding="utf-8")))
-        if name.split(".")[0] in OUTSIDE
+        if name.split(".")[0] in OUTSIDE and not (name.split(".")[0] == "torch" and part_of(path) in TENSOR_PARTS)
+    ]
+    assert wrong == []
+
+
+def test_tensor_methods_load_and_save_nothing() -> None:
+    calls = ("torch.load", "torch.save", "torch.hub", "torch.from_file", "torch.UntypedStorage")
+    wrong = [
+        f"{path.relative_to(SOURCE)} has {call}"
+        for path in FILES
+        if part_of(path) in TENSOR_PARTS
+        for call in calls
+        if call in path.read_text(encoding="utf-8")
     ]
     assert wrong == []
 

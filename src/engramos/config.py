@@ -101,6 +101,13 @@ def load(given: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
     return Settings(**{name: _typed(name, value) for name, value in values.items()}, sources=sources)
 
 
+def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Return the folder for what can be made again, such as converted models: `$XDG_CACHE_HOME/engramos`."""
+    environment = os.environ if environment is None else environment
+    home = Path(environment.get("HOME", "/nonexistent"))
+    return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "engramos"
+
+
 def preset(variable: str, value: str) -> None:
     """Set a variable that a library reads at its import, unless the user has set it."""
     os.environ.setdefault(variable, value)

@@ -15,6 +15,8 @@
     │   ├── QuotaExceededError
     │   ├── EmbedderMismatchError
     │   ├── UnsupportedError
+    │   ├── ModelMismatchError
+    │   ├── ContextLengthError
     │   └── ImportFailedError
     ├── EdgeError                    an outside part failed; a retry may help; __cause__ kept
     │   ├── StoreError
@@ -144,6 +146,27 @@ class EmbedderMismatchError(RequestError):
 
 class UnsupportedError(RequestError):
     """The method cannot do this."""
+
+
+class ModelMismatchError(RequestError):
+    """A KV cube was made for another model."""
+
+    def __init__(self, what: str, differing: tuple[str, ...]) -> None:
+        self.what, self.differing = what, differing
+        super().__init__(
+            f"{what} was made for a model with another {' and '.join(differing)}: build it anew with this model"
+        )
+
+
+class ContextLengthError(RequestError):
+    """The input does not fit the model's window."""
+
+    def __init__(self, num_tokens: int, limit: int) -> None:
+        self.num_tokens, self.limit = num_tokens, limit
+        super().__init__(
+            f"the input has {num_tokens} tokens and the model reads {limit}: "
+            f"shorten it, or stream it with a compact cache or a recall method"
+        )
 
 
 class ImportFailedError(RequestError):

@@ -5,6 +5,7 @@ others add methods by an entry point in the group `engramos.<role>`.
 """
 
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import pkgutil
@@ -30,7 +31,7 @@ class Role:
         """Return the names of all methods, sorted; nothing is imported but the package itself."""
         package = importlib.import_module(self.package)
         own = {module.name for module in pkgutil.iter_modules(package.__path__)} - {"base"}
-        added = {point.name for point in importlib.metadata.entry_points(group=f"engramos.{self.name}")}
+        added = {point.name for point in _added(self.name)}
         return tuple(sorted(name for name in own | added if not name.startswith("_")))
 
     def load(self, name: str) -> type:
@@ -41,8 +42,9 @@ class Role:
         """
         if name not in self.names():
             raise UnknownMethodError(self.name, name, self.names())
-        for point in importlib.metadata.entry_points(group=f"engramos.{self.name}", name=name):
-            return point.load()
+        for point in _added(self.name):
+            if point.name == name:
+                return point.load()
         base = getattr(importlib.import_module(f"{self.package}.base"), self.base)
         module = importlib.import_module(f"{self.package}.{name}")
         own = [
@@ -96,3 +98,9 @@ class Role:
         if not isinstance(name, str):
             raise ConfigError(f'{text!r} names no method: write {{ method = "NAME", ... }}')
         return name, table
+
+
+@functools.cache
+def _added(role: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """Return the methods that other packages add; looked up once, because it reads what all packages say."""
+    return tuple(importlib.metadata.entry_points(group=f"engramos.{role}"))

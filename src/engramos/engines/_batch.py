@@ -1,0 +1,208 @@
+"""Many prompts answered together: those that begin alike read their beginning once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engramos.engines._batch_cache import BatchCache
+from engramos.engines._decode import chosen
+from engramos.engines.base import Sampling
+from engramos.engines.transformers import Transformers
+from engramos.errors import ConfigError, ContextLengthError
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Prompts that are answered together."""
+
+    prefix_tokens: int
+    """How many tokens at their beginning are the same, and read once; 0 where nothing is shared."""
+    members: tuple[int, ...]
+    """Numbers of the prompts."""
+
+
+def grouped(prompts: Sequence[Sequence[int]]) -> list[Group]:
+    """Return groups of prompts that save most reading, each with one shared beginning; all others are the last group.
+
+    Each prompt is a path in a trie over tokens. From its leaves up, a node gathers those parts below it that save more
+    when they share this node's shorter beginning than by themselves. A prompt's last token is never shared: its scores
+    are the prompt's own.
+
+    Source: BatchLLM, https://arxiv.org/abs/2412.03594, its global prefix identification with one level of sharing.
+
+    Args:
+        prompts: of 1 or more tokens each.
+    """
+    order = sorted(range(len(prompts)), key=lambda number: tuple(prompts[number]))
+    open_nodes: list[_Node] = []
+    for at, number in enumerate(order):
+        current = _Part([number])
+        depth = _num_shared(prompts[number], prompts[order[at + 1]]) if at + 1 < len(order) else 0
+        while open_nodes and open_nodes[-1].depth > depth:
+            node = open_nodes.pop()
+            current = node.closed(current)
+        if open_nodes and open_nodes[-1].depth == depth:
+            open_nodes[-1].parts.append(current)
+        else:
+            open_nodes.append(_Node(depth, [current]))
+    groups = [group for node in open_nodes for part in node.parts for group in part.groups]
+    alone = {number for node in open_nodes for part in node.parts for number in part.members}
+    alone -= {number for group in groups for number in group.members}
+    return [*groups, Group(0, tuple(sorted(alone)))] if alone else groups
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part of the trie, and the best groups in it."""
+
+    members: list[int]
+    saved: int = 0
+    groups: list[Group] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Node:
+    """A node of the trie whose parts are still being gathered."""
+
+    depth: int
+    parts: list[_Part]
+
+    def closed(self, last: _Part) -> _Part:
+        """Return this node as a part, its last part added."""
+        parts = [*self.parts, last]
+        joined = [part for part in parts if len(part.members) * self.depth > part.saved]
+        gain = sum(len(part.members) * self.depth - part.saved for part in joined) - self.depth
+        members = [number for part in parts for number in part.members]
+        saved = sum(part.saved for part in parts)
+        if gain <= 0:
+            return _Part(members, saved, [group for part in parts for group in part.groups])
+        group = Group(self.depth, tuple(sorted(number for part in joined for number in part.members)))
+        others = [one for part in parts if all(part is not other for other in joined) for one in part.groups]
+        return _Part(members, saved + gain, [*others, group])
+
+
+def _num_shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens two prompts share at their beginning, the last token of each left out."""
+    num = min(len(first), len(second)) - 1
+    return next((at for at in range(num) if first[at] != second[at]), num)
+
+
+def generate_batch(engine: Transformers, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+    """Return the answer to each prompt, as the engine would give it alone.
+
+    Prompts are grouped by their shared beginnings; each group decodes as one batch, and a prompt leaves it when its
+    answer ends.
+
+    Args:
+        engine: with the model.
+        prompts: tokens, 1 or more each; none is allowed.
+        sampling: how tokens are chosen, and when each answer ends; every prompt draws from the same seed.
+
+    Returns:
+        New tokens of each prompt, in the order of the prompts.
+
+    Raises:
+        ConfigError: if a prompt is empty.
+        ContextLengthError: if a prompt does not fit the model's window.
+    """
+    for number, prompt in enumerate(prompts):
+        if not prompt:
+            raise ConfigError(f"prompt {number} has no tokens: give a text that is not empty")
+        if len(prompt) > engine.max_tokens:
+            raise ContextLengthError(len(prompt), engine.max_tokens)
+    answers: list[list[int]] = [[] for _ in prompts]
+    for group in grouped(prompts):
+        # the longest first, so that prompts that still have tokens to read are the first rows
+        members = sorted(group.members, key=lambda number: -len(prompts[number]))
+        found = _Batch(engine, [prompts[number] for number in members], group.prefix_tokens, sampling).answers()
+        for number, answer in zip(members, found, strict=True):
+            answers[number] = answer
+    return answers
+
+
+class _Batch:
+    """One group, from its shared beginning to the end of its last answer."""
+
+    def __init__(
+        self, engine: Transformers, prompts: Sequence[Sequence[int]], prefix_tokens: int, sampling: Sampling
+    ) -> None:
+        self._engine = engine
+        self._device = engine._hosted.model.device
+        self._sampling = sampling
+        prefix = None
+        if prefix_tokens:
+            prefix = engine.new_cache()
+            engine.prefill(prompts[0][:prefix_tokens], prefix)
+        self._cache = BatchCache(engine.shapes, prefix, len(prompts))
+        self._prefix_tokens = prefix_tokens
+        self._prompts = [list(prompt) for prompt in prompts]
+        self._answers: list[list[int]] = [[] for _ in prompts]
+        self._sources = [torch.Generator(device="cpu").manual_seed(sampling.seed) for _ in prompts]
+
+    @torch.no_grad()
+    def answers(self) -> list[list[int]]:
+        """Return the answers, in the order of the prompts."""
+        with self._engine._hosted.turn:
+            self._read()
+        rows = list(range(len(self._prompts)))
+        last = [prompt[-1] for prompt in self._prompts]
+        while rows:
+            at = [len(self._prompts[row]) - 1 + len(self._answers[row]) for row in rows]
+            with self._engine._hosted.turn:
+                scores = self._forward([[token] for token in last], [[place] for place in at])
+            going = []
+            for place, row in enumerate(rows):
+                token = chosen(scores[place], self._sampling, self._sources[row])
+                if not self._is_over(row, token):
+                    going.append(place)
+                last[place] = token
+            if len(going) < len(rows):
+                self._cache.keep_rows(going)
+                rows, last = ([one[place] for place in going] for one in (rows, last))
+        return self._answers
+
+    def _read(self) -> None:
+        """Read what each prompt has of its own, but for its last token, block by block."""
+        own = [prompt[self._prefix_tokens : -1] for prompt in self._prompts]
+        start, longest = 0, len(own[0])
+        while start < longest:
+            active = sum(len(ids) > start for ids in own)
+            end = min(longest, start + max(1, self._engine.block_tokens // active))
+            tokens, places = [], []
+            for ids in own[:active]:
+                block = ids[start:end]
+                filling = end - start - len(block)
+                first = self._prefix_tokens + start
+                tokens.append(block + [0] * filling)
+                places.append([*range(first, first + len(block)), *[-1] * filling])
+            self._forward(tokens, places)
+            start = end
+
+    def _forward(self, tokens: list[list[int]], places: list[list[int]]) -> Tensor:
+        """Return the scores after the last column: (rows, vocabulary)."""
+        positions = torch.tensor(places, device=self._device)
+        with self._cache.passing(positions):
+            out = self._engine._hosted.model(
+                input_ids=torch.tensor(tokens, device=self._device),
+                position_ids=positions.clamp(min=0),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+                memory=self._cache,
+            )
+        return out.logits[:, -1]
+
+    def _is_over(self, row: int, token: int) -> bool:
+        """Take a token into an answer, and return whether the answer ends with it."""
+        if token in self._engine._hosted.ends:
+            return True
+        answer, sampling = self._answers[row], self._sampling
+        answer.append(token)
+        if sampling.stop:
+            text = self._engine.text(answer)
+            if any(stop in text for stop in sampling.stop):
+                return True
+        is_full = len(self._prompts[row]) + len(answer) > self._engine.max_tokens
+        return len(answer) == sampling.max_tokens or is_full

@@ -73,5 +73,14 @@ def test_every_verb_stands_in_a_file_of_its_own() -> None:
         assert inspect.getdoc(getattr(memory.MemoryOS, name)), name
 
 
+def test_every_verb_on_kv_cubes_stands_in_a_file_of_its_own() -> None:
+    tree = ast.parse((SOURCE / "kv.py").read_text(encoding="utf-8"))
+    (home,) = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    methods = {node.name for node in home.body if isinstance(node, ast.FunctionDef)}
+    files = {path.stem for path in (SOURCE / "verbs" / "kv").glob("*.py") if not path.stem.startswith("_")}
+    named = {name for name in methods if not name.startswith("_")} - {"engine", "ram_bytes_used", "close"}
+    assert files == named
+
+
 def test_a_missing_docstring_is_seen() -> None:
     assert undocumented('"""Module."""\nclass A:\n    """A."""\n    def b(self): pass\n') == ["A.b"]

@@ -231,7 +231,7 @@ def test_no_statement_holds_a_value_in_quotes_that_a_caller_could_give() -> None
     literals = {text for statement in STATEMENTS.values() for text in re.findall(r"'[^']*'", statement)}
     assert literals <= {
         *("'delete'", "'delete-all'", "'optimize'", "'integrity-check'", "'queued'", "'leased'", "'dead'", "''"),
-        *("'erase'", "'bury'", "'reindex'", "'plaintext'", "'activated'", "'frozen'"),
+        *("'erase'", "'bury'", "'reindex'", "'plaintext'", "'activation'", "'activated'", "'frozen'"),
         *("'scrub'", "'porter unicode61 remove_diacritics 2'"),
     }
 

@@ -9,7 +9,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "AsyncMemoryOS": "engramos.memory",
+    "AsyncMemoryOS": "engramos.async_memory",
     "Document": "engramos.messages",
     "Filter": "engramos.rows",
     "Grant": "engramos.cube",

@@ -1,11 +1,9 @@
-"""MemoryOS: an open memory, one method a verb; AsyncMemoryOS: the same verbs for asyncio."""
+"""MemoryOS: an open memory, one method a verb."""
 
-import asyncio
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from engramos import config, failpoints
 from engramos.changes import Receipt
@@ -48,6 +46,10 @@ from engramos.verbs.update import Revision
 from engramos.verbs.update import update as _update
 from engramos.verbs.verify import VerifyReport
 from engramos.verbs.verify import verify as _verify
+
+if TYPE_CHECKING:
+    from engramos.engines.base import Engine
+    from engramos.kv import KVMemory
 
 
 class MemoryOS:
@@ -204,11 +206,18 @@ class MemoryOS:
         as_of: datetime | None = None,
         asked_at: datetime | None = None,
         count_tokens: Callable[[str], int] = estimate_tokens,
+        form: str = "auto",
         scope: Scope | None = None,
     ) -> ContextBlock:
         """Return a block for a prompt, framed as data; see `engramos.verbs.context`."""
         options = SearchOptions(limit, where or Filter(), as_of, None, asked_at)
-        return _context(self._parts, question, self._asked(scope), options, budget_tokens, count_tokens)
+        return _context(self._parts, question, self._asked(scope), options, budget_tokens, count_tokens, form)
+
+    def kv(self, engine: "Engine", *, scope: Scope | None = None, **settings: Any) -> "KVMemory":
+        """Return the memory's KV cubes on a local model; settings and errors as of `engramos.kv.KVMemory`."""
+        from engramos.kv import KVMemory
+
+        return KVMemory(self._parts, engine, self._asked(scope), **settings)
 
     def get(
         self,
@@ -366,33 +375,3 @@ VERBS = tuple(
     name for name, value in vars(MemoryOS).items() if callable(value) and not name.startswith("_") and name != "open"
 )
 """The names of the verbs, the same on both classes."""
-
-
-def _in_thread(verb: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(verb)
-    async def run(self: "AsyncMemoryOS", *args: Any, **kwargs: Any) -> Any:
-        return await asyncio.to_thread(verb, self.memory, *args, **kwargs)
-
-    return run
-
-
-class AsyncMemoryOS:
-    """The verbs of `MemoryOS` as coroutines: each runs in a worker thread, none blocks the event loop."""
-
-    def __init__(self, memory: MemoryOS) -> None:
-        self.memory = memory
-
-    @classmethod
-    async def open(cls, folder: str | Path | None = None, **settings: Any) -> Self:
-        """Open the memory in `folder`; see `MemoryOS.open`."""
-        return cls(await asyncio.to_thread(functools.partial(MemoryOS.open, folder, **settings)))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.memory.close)
-
-
-for _name in VERBS:
-    setattr(AsyncMemoryOS, _name, _in_thread(getattr(MemoryOS, _name)))

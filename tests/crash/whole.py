@@ -76,11 +76,12 @@ def _versions(connection, journal):
 
 def _cubes(connection):
     """Cubes, newest versions, full-text index and vectors name the same cubes."""
-    cubes = _rows(connection, "SELECT cube_key, cube_id, version, state, terms FROM cubes")
+    cubes = _rows(connection, "SELECT cube_key, cube_id, version, form, state, terms FROM cubes")
     newest = dict(connection.execute("SELECT cube_id, max(version) FROM versions GROUP BY cube_id").fetchall())
     if (listed := {row["cube_id"]: row["version"] for row in cubes}) != newest:
         yield f"cubes and versions differ: {listed.items() ^ newest.items()}"
-    searched = {row["cube_key"] for row in cubes if row["state"] in ("activated", "frozen")}
+    found = [row for row in cubes if row["form"] == "plaintext" and row["state"] in ("activated", "frozen")]
+    searched = {row["cube_key"] for row in found}
     if (termed := {row["cube_key"] for row in cubes if row["terms"] is not None}) != searched:
         yield f"cubes with and without terms: {termed ^ searched}"
     connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'text_index', 'instance')")

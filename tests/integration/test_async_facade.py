@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from engramos.async_memory import AsyncMemoryOS
 from engramos.errors import CubeNotFoundError, StoreError
-from engramos.memory import VERBS, AsyncMemoryOS, MemoryOS
+from engramos.memory import VERBS, MemoryOS
 
 
 @pytest.mark.parametrize("name", VERBS)

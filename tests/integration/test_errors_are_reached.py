@@ -20,6 +20,8 @@ ELSEWHERE = {
     "ModelTimeoutError": "tests/unit/embedders/test_openai_endpoint.py",
     "ModelRateLimitError": "tests/unit/embedders/test_openai_endpoint.py",
     "JobFailedError": "scheduler/worker.py",
+    "ModelMismatchError": "tests/integration/test_kv_bad_input.py",
+    "ContextLengthError": "tests/integration/test_kv_bad_input.py",
 }
 """Leaves that no verb of a memory without a model server reaches, and where they are raised or used."""
 

@@ -13,6 +13,7 @@ from engramos.cli.command import register, register_root, silence
 from engramos.cli.commands import (
     add,
     backup,
+    chat,
     config,
     consolidate,
     context,
@@ -23,6 +24,7 @@ from engramos.cli.commands import (
     get,
     history,
     import_,
+    kv,
     list_,
     load,
     reembed,
@@ -59,6 +61,7 @@ COMMANDS = (
     ("config", config.config, config.EXAMPLE, _LOOK),
 )
 """Name, function, example and panel of each command."""
+_LOCAL = "With a local model"
 
 
 def _root(
@@ -91,6 +94,11 @@ def make_app(*, with_evals: bool = False) -> typer.Typer:
     register_root(app, _root)
     for name, function, example, panel in COMMANDS:
         register(app, function, name, panel, example)
+    register(app, chat.chat, "chat", _LOCAL, chat.EXAMPLE)
+    group = typer.Typer(help=kv.HELP, rich_markup_mode="rich", no_args_is_help=True)
+    for name, function, example in kv.COMMANDS:
+        register(group, function, name, _LOCAL, example)
+    app.add_typer(group, name="kv", rich_help_panel=_LOCAL)
     if _has_evals():
         if with_evals:
             evals = importlib.import_module("engramos.evals.command").app

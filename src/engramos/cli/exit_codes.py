@@ -3,6 +3,7 @@
 from engramos.errors import (
     AccessDeniedError,
     ConfigError,
+    ContextLengthError,
     CubeNotFoundError,
     EmbedderMismatchError,
     EngramosError,
@@ -10,6 +11,7 @@ from engramos.errors import (
     IdempotencyConflictError,
     IllegalTransitionError,
     InvalidInputError,
+    ModelMismatchError,
     QuotaExceededError,
     UnknownMethodError,
     UnsupportedError,
@@ -25,6 +27,7 @@ OF_CLASS: dict[type[EngramosError], int] = {
     ConfigError: USAGE,
     UnknownMethodError: USAGE,
     InvalidInputError: USAGE,
+    ContextLengthError: USAGE,
     UnsupportedError: USAGE,
     CubeNotFoundError: NOT_FOUND,
     VersionConflictError: CONFLICT,
@@ -32,6 +35,7 @@ OF_CLASS: dict[type[EngramosError], int] = {
     IllegalTransitionError: CONFLICT,
     FrozenError: CONFLICT,
     EmbedderMismatchError: CONFLICT,
+    ModelMismatchError: CONFLICT,
     AccessDeniedError: DENIED,
     QuotaExceededError: DENIED,
 }

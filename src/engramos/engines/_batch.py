@@ -1,7 +1,8 @@
 """Many prompts answered together: those that begin alike read their beginning once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,61 +27,80 @@ class Group:
 def grouped(prompts: Sequence[Sequence[int]]) -> list[Group]:
     """Return groups of prompts that save most reading, each with one shared beginning; all others are the last group.
 
-    Each prompt is a path in a trie over tokens. From its leaves up, a node gathers those parts below it that save more
-    when they share this node's shorter beginning than by themselves. A prompt's last token is never shared: its scores
-    are the prompt's own.
+    Each prompt is a path in a trie over tokens. From the leaves up, a node either gathers all prompts below it that are
+    in no group yet, or leaves them to shorter beginnings; for each number of prompts that are left, the best way to it
+    is kept. A prompt's last token is never shared: its scores are the prompt's own.
 
-    Source: BatchLLM, https://arxiv.org/abs/2412.03594, its global prefix identification with one level of sharing.
+    Source: BatchLLM, https://arxiv.org/abs/2412.03594, its prefixes of one level found by dynamic programming.
+    Differs: the number of prompts that are left is part of the state, so that the result is the best there is.
 
     Args:
         prompts: of 1 or more tokens each.
     """
     order = sorted(range(len(prompts)), key=lambda number: tuple(prompts[number]))
-    open_nodes: list[_Node] = []
+    nodes: list[tuple[int, _Ways]] = []
     for at, number in enumerate(order):
-        current = _Part([number])
+        ways: _Ways = {1: _Way(0, number, None)}
         depth = _num_shared(prompts[number], prompts[order[at + 1]]) if at + 1 < len(order) else 0
-        while open_nodes and open_nodes[-1].depth > depth:
-            node = open_nodes.pop()
-            current = node.closed(current)
-        if open_nodes and open_nodes[-1].depth == depth:
-            open_nodes[-1].parts.append(current)
-        else:
-            open_nodes.append(_Node(depth, [current]))
-    groups = [group for node in open_nodes for part in node.parts for group in part.groups]
-    alone = {number for node in open_nodes for part in node.parts for number in part.members}
-    alone -= {number for group in groups for number in group.members}
-    return [*groups, Group(0, tuple(sorted(alone)))] if alone else groups
+        while nodes and nodes[-1][0] > depth:
+            above, others = nodes.pop()
+            ways = _gathered(_joined(others, ways), above)
+        if nodes and nodes[-1][0] == depth:
+            ways = _joined(nodes.pop()[1], ways)
+        nodes.append((depth, ways))
+    if not nodes:
+        return []
+    best = max(nodes[0][1].values(), key=lambda way: way.saved)
+    groups = [Group(depth, tuple(sorted(_leaves(members)))) for depth, members in _leaves(best.groups)]
+    alone = tuple(sorted(_leaves(best.left)))
+    return [*groups, Group(0, alone)] if alone else groups
 
 
-@dataclass(slots=True)
-class _Part:
-    """A part of the trie, and the best groups in it."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the prompts below a node may be grouped."""
 
-    members: list[int]
-    saved: int = 0
-    groups: list[Group] = field(default_factory=list)
+    saved: int
+    """Tokens that need not be read."""
+    left: Any
+    """Prompts in no group, as nested pairs."""
+    groups: Any
+    """Groups, as nested pairs of lists [depth, prompts as nested pairs]."""
 
 
-@dataclass(slots=True)
-class _Node:
-    """A node of the trie whose parts are still being gathered."""
+_Ways = dict[int, _Way]
+"""The best way for each number of prompts that are left."""
 
-    depth: int
-    parts: list[_Part]
 
-    def closed(self, last: _Part) -> _Part:
-        """Return this node as a part, its last part added."""
-        parts = [*self.parts, last]
-        joined = [part for part in parts if len(part.members) * self.depth > part.saved]
-        gain = sum(len(part.members) * self.depth - part.saved for part in joined) - self.depth
-        members = [number for part in parts for number in part.members]
-        saved = sum(part.saved for part in parts)
-        if gain <= 0:
-            return _Part(members, saved, [group for part in parts for group in part.groups])
-        group = Group(self.depth, tuple(sorted(number for part in joined for number in part.members)))
-        others = [one for part in parts if all(part is not other for other in joined) for one in part.groups]
-        return _Part(members, saved + gain, [*others, group])
+def _joined(first: _Ways, second: _Ways) -> _Ways:
+    """Return the ways of two parts of one node."""
+    ways: _Ways = {}
+    for num, one in first.items():
+        for other_num, other in second.items():
+            saved = one.saved + other.saved
+            if num + other_num not in ways or ways[num + other_num].saved < saved:
+                ways[num + other_num] = _Way(saved, (one.left, other.left), (one.groups, other.groups))
+    return ways
+
+
+def _gathered(ways: _Ways, depth: int) -> _Ways:
+    """Return the ways of a node, the one among them that gathers all prompts that are left."""
+    num, best = max(ways.items(), key=lambda item: item[1].saved + (item[0] - 1) * depth)
+    saved = best.saved + (num - 1) * depth
+    if num < 2 or (0 in ways and ways[0].saved >= saved):
+        return ways
+    return {**ways, 0: _Way(saved, None, (best.groups, [depth, best.left]))}
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    """Yield what nested pairs hold."""
+    waiting = [tree]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, tuple):
+            waiting.extend(one)
+        elif one is not None:
+            yield one
 
 
 def _num_shared(first: Sequence[int], second: Sequence[int]) -> int:

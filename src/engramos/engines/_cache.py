@@ -99,6 +99,11 @@ class MemoryCache(Cache):
         return frozenset() if self.keeping is None else self.keeping.policy.needs
 
     @property
+    def query_tokens(self) -> int | None:
+        """How many tokens may be read at a time; None for as many as the engine likes."""
+        return None
+
+    @property
     def is_cut_at_blocks(self) -> bool:
         """Whether the prompt is cut after every block."""
         return self.keeping is not None and self.keeping.every_block
@@ -184,8 +189,8 @@ class MemoryCache(Cache):
             demands.append(policy.demand(view, found))
             layer._store(view)
         counts = policy.allot(scores, demands, num)
-        for layer, found, count in zip(layers, scores, counts, strict=True):
-            layer.keep(policy.choose(found, count))
+        for layer, places in zip(layers, policy.choose_all(scores, counts), strict=True):
+            layer.keep(places)
         if self.is_compact:
             self._compact()
 

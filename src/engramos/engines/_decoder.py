@@ -6,6 +6,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from engramos.engines._cache import empty_cache
 from engramos.engines._layer import LayerShape, Pass
@@ -88,6 +89,23 @@ class Decoder:
             memory=cache,
         )[0]
 
+    def keys_and_values(
+        self,
+        layer: int,
+        hidden: Tensor,
+        positions: Tensor,
+        rotations: dict[str | None, tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """Return the keys, rotated, and values that a layer makes of tokens: (kv_heads, tokens, head_dim) each.
+
+        Nothing after them is computed. The arguments are those of `run`.
+        """
+        try:
+            self.run(layer, hidden, positions, rotations, _Overhearing(layers=[]))
+        except _HeardError as heard:
+            return heard.keys[0], heard.values[0]
+        raise AssertionError("a layer did not tell its cache any keys")
+
     def _prove(self, shapes: Sequence[LayerShape]) -> None:
         """Refuse a model whose layers one by one give something else than the model itself."""
         positions = torch.arange(_NUM_PROBED, device=self._model.device)
@@ -115,3 +133,21 @@ class Decoder:
                         f"{type(self._model).__name__} does more between its layers than can be repeated here: its "
                         f"pieces cannot be fused; prefill the whole text instead"
                     )
+
+
+class _HeardError(Exception):
+    """Leaves a layer as soon as its keys and values are known."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.keys, self.values = keys, values
+
+
+class _Overhearing(Cache):
+    """A cache that keeps nothing, and lets a layer go no further than its keys and values."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Leave the layer."""
+        raise _HeardError(key_states, value_states)

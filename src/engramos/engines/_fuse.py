@@ -11,6 +11,7 @@ from engramos.activation.stretch import Stretch
 from engramos.engines._cache import Keeping, MemoryCache, empty_cache, started_cache
 from engramos.engines._decoder import Decoder
 from engramos.engines._layer import LayerShape, Pass
+from engramos.engines._recalling import Recalling, recall_cache
 from engramos.engines.transformers import Transformers, check_layers
 from engramos.errors import ConfigError, ContextLengthError, InvalidInputError, UnsupportedError
 
@@ -43,13 +44,14 @@ def fuse(
     pieces: Sequence[KVTensors],
     token_ids: Sequence[Sequence[int]],
     fusion: Fusion,
-    keeping: Keeping | None = None,
+    keeping: Keeping | Recalling | None = None,
 ) -> MemoryCache:
     """Return one cache of pieces that follow one another; the pieces themselves are not changed.
 
     Layers before the method's check layer run for all tokens that may have changed; at the check layer fresh keys and
-    values are compared with the stored ones; from there on only the chosen tokens run, and see all that stands before
-    them. The first piece stands where it was encoded: it runs only where the method chooses its tokens.
+    values are compared with the stored ones, and kept; from there on only the chosen tokens run, and see all that
+    stands before them. A model with fewer layers compares at its last. The first piece stands where it was encoded: it
+    runs only where the method chooses its tokens.
 
     Args:
         engine: with the model that encoded the pieces.
@@ -59,30 +61,28 @@ def fuse(
         keeping: how the cache stays small from here on.
 
     Raises:
-        ConfigError: if there are no pieces, or the check layer is none of the model's.
+        ConfigError: if there are no pieces.
         InvalidInputError: if a piece's tokens are not those that are given.
         UnsupportedError: if tokens were removed from a piece.
         ModelMismatchError: if another model made a piece.
         ContextLengthError: if the pieces do not fit the model's window together.
     """
     _check_pieces(engine, pieces, token_ids)
-    check = fusion.check_layer
-    if check is not None and not 0 <= check < len(engine.shapes):
-        raise ConfigError(f"the check layer is {check}: the model has layers 0 to {len(engine.shapes) - 1}")
     lengths = [piece.num_tokens for piece in pieces]
-    start = [[_placed(pieces, shape, fusion.turns)] for shape in engine.shapes]
+    device = engine._hosted.model.device
+    start = [[_placed(pieces, shape, fusion.turns, device)] for shape in engine.shapes]
     whole = [token for ids in token_ids for token in ids]
     cache = started_cache(engine.shapes, start, whole)
     walk = _Walk(engine, cache, whole)
     with engine._hosted.turn:
-        if check is None:
-            walk.renew(fusion.choose(lengths, None))
-        else:
-            deviation = walk.deviation(lengths[0], check)
-            walk.renew(fusion.choose(lengths, deviation))
-    for layer in cache.memory_layers:
-        layer.trim()
-    return started_cache(engine.shapes, [layer.stretches for layer in cache.memory_layers], whole, keeping)
+        check, deviation = fusion.check_layer, None
+        if check is not None:
+            deviation = walk.deviation(lengths[0], min(check, len(engine.shapes) - 1))
+        walk.renew(fusion.choose(lengths, deviation))
+    found = [layer.stretches for layer in cache.memory_layers]
+    if isinstance(keeping, Recalling):
+        return recall_cache(engine.shapes, keeping, found, whole)
+    return started_cache(engine.shapes, found, whole, keeping)
 
 
 def divergence(
@@ -159,15 +159,18 @@ class _Walk:
         num = len(self._token_ids)
         places = torch.arange(first, num, device=self._device)
         found = torch.zeros(num, device=self._device)
-        if len(places):
-            hidden = self._through(self._embedded(places), places, 0, check)
-            stretch = self.cache.memory_layers[check].stretches[0]
-            old_keys, old_values = stretch.keys[:, first:].clone(), stretch.values[:, first:].clone()
-            self._before = self._through(hidden, places, check, check + 1)
-            stretch = self.cache.memory_layers[check].stretches[0]
-            for new, old in ((stretch.keys[:, first:], old_keys), (stretch.values[:, first:], old_values)):
-                found[first:] += (new.float() - old.float()).square().sum((0, 2))
-        self._first, self._check = first, check + 1
+        self._before = self._through(self._embedded(places), places, 0, check) if len(places) else None
+        self._first, self._check = first, check
+        stretch = self.cache.memory_layers[check].stretches[0]
+        for at in range(first, num, self._block):
+            cut = places[at - first : at - first + self._block]
+            assert self._before is not None
+            hidden = self._before[cut - first]
+            fresh = self._decoder.keys_and_values(check, hidden, cut, self._decoder.rotations(hidden, cut))
+            for new, old in zip(fresh, (stretch.keys[:, cut], stretch.values[:, cut]), strict=True):
+                found[cut] += (new.float() - old.float()).square().sum((0, 2))
+            # what is known anyway is kept, whether the token is chosen or not
+            stretch.write(cut, *fresh)
         return found
 
     @torch.no_grad()
@@ -222,16 +225,16 @@ def _check_length(engine: Transformers, num_tokens: int) -> None:
         raise ContextLengthError(num_tokens, engine.max_tokens)
 
 
-def _placed(pieces: Sequence[KVTensors], shape: LayerShape, turns: bool) -> Stretch:
+def _placed(pieces: Sequence[KVTensors], shape: LayerShape, turns: bool, device: torch.device) -> Stretch:
     """Return one layer of all pieces, one after the other."""
     keys, values, at = [], [], 0
     for piece in pieces:
         layer = piece.layers[shape.index]
         assert isinstance(layer.keys, Tensor)
         assert isinstance(layer.values, Tensor)
-        by = torch.tensor([at], device=layer.keys.device)
-        keys.append(shape.rope.rotate(layer.keys, by) if turns and at else layer.keys)
-        values.append(layer.values)
+        own = layer.keys.to(device)
+        keys.append(shape.rope.rotate(own, torch.tensor([at], device=device)) if turns and at else own)
+        values.append(layer.values.to(device))
         at += piece.num_tokens
-    positions = torch.arange(at, device=values[0].device).expand(shape.kv_heads, -1)
+    positions = torch.arange(at, device=device).expand(shape.kv_heads, -1)
     return Stretch(torch.cat(keys, dim=1), torch.cat(values, dim=1), positions)

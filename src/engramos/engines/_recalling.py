@@ -32,6 +32,9 @@ class Recalling:
     """The share of the budget that the newest tokens have; above 0, below 1."""
     every_block: bool = False
     """Whether tokens leave after every block that is read, which bounds the peak; else once, at the end of a prompt."""
+    query_tokens: int = 4
+    """How many tokens of a question are read at a time: what comes back is chosen anew for each such pass; 1 or more.
+    """
     is_compact: bool = False
     """Whether the newest tokens move up and what comes back stands right before them, so that input may have no end."""
     archive: Callable[[], Any] = MemoryArchive
@@ -40,6 +43,8 @@ class Recalling:
     def __post_init__(self) -> None:
         if self.num_sinks < 0:
             raise ConfigError(f"num_sinks is {self.num_sinks}: give 0 or more")
+        if self.query_tokens < 1:
+            raise ConfigError(f"query_tokens is {self.query_tokens}: give 1 or more")
         if not 0.0 < self.local_share < 1.0:
             raise ConfigError(f"local_share is {self.local_share}: give a number above 0, below 1")
         if self.is_compact and self.resident.num_tokens is None:
@@ -134,14 +139,14 @@ class RecallLayer(MemoryLayer):
         view = self._viewed(nothing, current.positions[:0], current)
         at = slice(first, first + num)
         keys, positions = held.keys[:, at], held.positions[:, at]
-        place = self.filed.num_tokens
         if self.recalling.is_compact:
             # great positions lose precision: in an endless past all keys stand at one far position, as InfLLM has it
             keys = self.shape.rope.unrotate(keys, positions)
-            positions = torch.arange(place, place + num, device=positions.device).expand_as(positions)
+            positions = torch.zeros_like(positions)
         view.keys, view.values, view.positions = keys, held.values[:, at], positions
         view.notes = {name: note[:, at] for name, note in held.notes.items()}
-        self._own_archive().append(view.keys, view.values)
+        if self.recalling.recall.keeps_archive:
+            self._own_archive().append(view.keys, view.values)
         self.filed = self.recalling.recall.file(view, self.filed)
         kept = torch.arange(len(held), device=positions.device)
         kept = torch.cat((kept[:first], kept[first + num :]))
@@ -198,6 +203,12 @@ class RecallCache(MemoryCache):
         return self.recalling.every_block
 
     @property
+    def query_tokens(self) -> int | None:
+        """How many tokens may be read at a time, once there is a past."""
+        has_past = any(isinstance(one, RecallLayer) and one.filed.num_tokens for one in self.memory_layers)
+        return self.recalling.query_tokens if has_past and not self.recalling.every_block else None
+
+    @property
     def is_endless(self) -> bool:
         """Whether input may go on without end."""
         return self.recalling.is_compact
@@ -238,6 +249,12 @@ class RecallCache(MemoryCache):
             else:
                 layer.shift(grown - num)
         self.next_position -= num - grown
+
+    def close(self) -> None:
+        """Give back what the archives hold outside of memory; no copy of this cache may be used afterwards."""
+        for layer in self.memory_layers:
+            if isinstance(layer, RecallLayer):
+                layer.archive.close()
 
     def copy(self) -> "RecallCache":
         """Return a cache with the same tokens at hand, over the same archives."""

@@ -70,6 +70,11 @@ class Transformers(Engine):
         return self._hosted.max_tokens
 
     @property
+    def vocabulary(self) -> int:
+        """How many tokens the model knows."""
+        return int(text_config(self._hosted.model).vocab_size)
+
+    @property
     def shapes(self) -> Sequence[LayerShape]:
         """What each layer is like."""
         return self._hosted.shapes
@@ -132,8 +137,9 @@ class Transformers(Engine):
         cache.prompt_tokens = cache.next_position + len(token_ids)
         scores = None
         with self._hosted.turn:
-            for start in range(0, len(token_ids), self.block_tokens):
-                block = token_ids[start : start + self.block_tokens]
+            size = min(self.block_tokens, cache.query_tokens or self.block_tokens)
+            for start in range(0, len(token_ids), size):
+                block = token_ids[start : start + size]
                 is_end = start + len(block) == len(token_ids)
                 scores = self._forward(block, cache, PREFILL, question_tokens)
                 if cache.is_cut_at_blocks and not is_end:

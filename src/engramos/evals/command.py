@@ -27,6 +27,7 @@ from engramos.errors import (
 )
 from engramos.evals import ROLE
 from engramos.evals.compare import compare, tables
+from engramos.evals.kv.command import KV_EXAMPLE, REUSE_EXAMPLE, evaluate_kv, evaluate_reuse
 from engramos.evals.method import Method, read_method
 from engramos.evals.outcomes import read_outcomes
 from engramos.evals.plot import check_installed, draw
@@ -157,6 +158,10 @@ def compare_runs(
     found = compare(one, one if second is None else read_outcomes(second), of, against)
     shown = ROLE.load(one.benchmark).shown if one.benchmark in ROLE.names() else ()
     _show(found, tables(found, shown), is_json=is_json or bool((ctx.obj or {}).get("json")))
+
+
+app.command("kv", rich_help_panel="KV caches", epilog=KV_EXAMPLE)(evaluate_kv)
+app.command("reuse", rich_help_panel="KV caches", epilog=REUSE_EXAMPLE)(evaluate_reuse)
 
 
 class _Outputs:

@@ -5,7 +5,7 @@ alone does not load.
 
 Example:
     >>> from engramos.activation.recall.quest import Quest
-    >>> check_recall(Quest(page_size=8))
+    >>> check_recall(Quest(page_size=32))
 """
 
 from collections.abc import Callable, Iterator
@@ -44,11 +44,20 @@ class Past:
     answer: Tensor
     """(kv_heads, head_dim): the value of the needle's tokens."""
     groups: int
+    is_turned: bool = True
+    """Whether keys are rotated to their places; else all of them stand at position 0."""
     notes: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def make(
-        cls, num_tokens: int, *, kv_heads: int = 2, groups: int = 2, dtype: torch.dtype = torch.float32, seed: int = 0
+        cls,
+        num_tokens: int,
+        *,
+        kv_heads: int = 2,
+        groups: int = 2,
+        dtype: torch.dtype = torch.float32,
+        is_turned: bool = True,
+        seed: int = 0,
     ) -> "Past":
         """Return a past of so many tokens; the needle is in it where it is long enough.
 
@@ -57,6 +66,7 @@ class Past:
             kv_heads: heads of keys.
             groups: query heads for each head of keys.
             dtype: of keys and values.
+            is_turned: whether keys are rotated to their places; else all of them stand at position 0.
             seed: the same seed gives the same numbers.
         """
         random = torch.Generator().manual_seed(seed)
@@ -82,7 +92,8 @@ class Past:
             "surprisal": surprisal.expand(kv_heads, -1).clone(),
             "sentence": sentence.float().expand(kv_heads, -1).clone(),
         }
-        return cls(ROPE.rotate(keys, places).to(dtype), values.to(dtype), question, answer, groups, notes)
+        turned = ROPE.rotate(keys, places if is_turned else 0 * places)
+        return cls(turned.to(dtype), values.to(dtype), question, answer, groups, is_turned, notes)
 
     @property
     def num_tokens(self) -> int:
@@ -98,7 +109,7 @@ class Past:
         """Yield the past in stretches of this size, the last of them what is left."""
         for start in range(0, self.num_tokens, size):
             part = slice(start, min(start + size, self.num_tokens))
-            positions = torch.arange(part.start, part.stop).expand(self.keys.shape[0], -1)
+            positions = torch.arange(part.start, part.stop).expand(self.keys.shape[0], -1) * self.is_turned
             notes = {name: note[:, part].clone() for name, note in self.notes.items()}
             yield self._view(self.keys[:, part], self.values[:, part], positions, self.question[:0], notes)
 
@@ -238,6 +249,12 @@ def check_bfloat16(method: Recall) -> None:
         assert one is None or one.dtype == torch.bfloat16, f"merged tokens are {one.dtype}"
 
 
+def check_keys_may_stand_at_one_position(method: Recall) -> None:
+    """In a past without end keys are filed before rotation, all at position 0: the needle is found among them."""
+    past = Past.make(2_048, is_turned=False, seed=9)
+    _check_needle(method, past, past.asked())
+
+
 def check_never_more_than_allowed(method: Recall) -> None:
     """Whatever the sizes, what comes back is within the room, of the archive, rising, and well formed."""
     for num_tokens in (1, 5, 130, 1_100):
@@ -353,6 +370,7 @@ CHECKS: tuple[Callable[[Recall], None], ...] = (
     check_the_question_decides,
     check_heads_may_be_one_or_many,
     check_bfloat16,
+    check_keys_may_stand_at_one_position,
     check_never_more_than_allowed,
     check_stretches_do_not_matter,
     check_an_empty_archive_gives_nothing,

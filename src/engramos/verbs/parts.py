@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,8 @@ class Parts:
     made_embedder: Embedder | None = None
     models: RerankModels = field(default_factory=RerankModels)
     """Those that rerankers use."""
+    observers: list[Callable[[Sequence[Change]], None]] = field(default_factory=list)
+    """Called with the changes of each commit of this process once it is acknowledged."""
 
     @property
     def embedder(self) -> Embedder | None:
@@ -144,7 +146,10 @@ class Parts:
         actor = scope.user if scope.agent is None else f"{scope.user}/{scope.agent}"
         request = Request(actor, new_id(), reason, idempotency_key, body_digest)
         jobs = triggered_by(changes)
-        return self.vault.commit(changes, scope=scope, request=request, jobs=jobs, dry_run=dry_run)
+        receipt = self.vault.commit(changes, scope=scope, request=request, jobs=jobs, dry_run=dry_run)
+        for observer in () if dry_run else tuple(self.observers):
+            observer(changes)
+        return receipt
 
     def note_uses(self, tenant: str, cube_ids: Iterable[str]) -> None:
         """Count uses; they are stored at the next flush, so that a search writes nothing."""

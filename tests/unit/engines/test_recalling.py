@@ -2,7 +2,10 @@ import pytest
 import torch
 
 from engramos.activation.budgets import Budget
+from engramos.activation.policies import ROLE as POLICIES
 from engramos.activation.recall import ROLE
+from engramos.engines._cache import Keeping
+from engramos.engines._layer import Pass
 from engramos.engines._recalling import Recalling, RecallLayer
 from engramos.engines.transformers import Transformers
 from engramos.errors import ConfigError
@@ -88,10 +91,39 @@ def test_a_wrong_setting_is_refused(parameters) -> None:
 
 
 def test_a_pruned_cube_cannot_go_under_recall(engine, token_ids) -> None:
-    from engramos.activation.policies import ROLE as POLICIES
-    from engramos.engines._cache import Keeping
 
     cache = engine.new_cache(Keeping(POLICIES.make("streaming_llm"), Budget(ratio=0.5)))
     engine.prefill(token_ids, cache)
     with pytest.raises(ConfigError, match="build it in full"):
         engine.attach(engine.detach(cache), Recalling(ROLE.make("full"), Budget(ratio=0.5)))
+
+
+def test_own_keys_of_a_method_come_back_in_an_endless_stream_where_fresh_ones_would_stand(engine) -> None:
+    """A memory with room for every token merges nothing: what comes back is the past itself, before the newest."""
+    recall = ROLE.make("camelot", similarity=1.0)
+    cache = engine.new_cache(Recalling(recall, Budget(num_tokens=96), every_block=True, is_compact=True))
+    engine.prefill(engine.tokens("The keeper of the light wrote to Ana about a storm. ")[:50] * 2, cache)
+    layer = recall_layers(cache)[0]
+    (held,) = layer.stretches
+    view = layer._viewed(held.keys.new_zeros((6, 1, 16)) + 1.0, torch.tensor([cache.next_position]), _pass())
+    back = recall.select(view, layer.filed, 40)
+    keys, _, positions, _ = layer._brought(back, held)
+    for head in range(2):
+        real = positions[head] >= 0
+        assert bool(real.any())
+        assert int(positions[head][real].max()) < int(held.positions[head, 4])
+        raw = layer.shape.rope.unrotate(keys[head][real], positions[head][real])
+        distances = torch.cdist(raw, _raw_keys(engine, layer)[head])
+        assert float(distances.min(dim=1).values.max()) < 2e-2
+
+
+def _pass() -> Pass:
+    return Pass(torch.empty(0, dtype=torch.int64))
+
+
+def _raw_keys(engine, layer) -> torch.Tensor:
+    """Keys of the first layer before rotation: they depend on the token alone."""
+    cache = engine.new_cache()
+    engine.prefill(engine.tokens("The keeper of the light wrote to Ana about a storm. ")[:50], cache)
+    (stretch,) = cache.memory_layers[0].stretches
+    return layer.shape.rope.unrotate(stretch.keys, stretch.positions)

@@ -10,7 +10,7 @@ from engramos.activation.codecs._parts import StoredParts
 from engramos.activation.codecs._range import unchanged
 from engramos.errors import ConfigError
 
-PARTS = ("first", "newest")
+END_PARTS = ("first", "newest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +64,5 @@ def joined(stored: StoredParts, middle: Tensor, dtype: torch.dtype) -> list[Tens
         CorruptPayloadError: if the ends do not fit to it.
     """
     layers, kv_heads, _, head_dim = middle.shape
-    first, newest = (stored.whole(name, layers, kv_heads, None, head_dim) for name in PARTS)
+    first, newest = (stored.whole(name, layers, kv_heads, None, head_dim) for name in END_PARTS)
     return list(torch.cat([stored.cast(one, dtype) for one in (first, middle, newest)], dim=2).unbind(0))

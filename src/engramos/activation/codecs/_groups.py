@@ -12,7 +12,7 @@ from engramos.activation.codecs._range import Range
 from engramos.activation.codecs.base import KEYS
 from engramos.errors import ConfigError
 
-PARTS = ("codes", "scales", "zeros")
+GROUP_PARTS = ("codes", "scales", "zeros")
 
 
 @dataclass(frozen=True, slots=True)

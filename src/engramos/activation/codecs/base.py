@@ -29,7 +29,7 @@ class Codec(ABC):
     is_exact: ClassVar[bool] = False
     """Whether decoding gives back the very same bits, for the dtypes that it keeps."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What `encode` must be given beside the tensors: `importance`, `queries`."""
+    """What `encode` is the better for beside the tensors: `importance`, `queries`."""
 
     @property
     def group(self) -> int:

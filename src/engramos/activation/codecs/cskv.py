@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from engramos.activation.codecs._ends import PARTS, Ends, ends_shape, joined
+from engramos.activation.codecs._ends import END_PARTS, Ends, ends_shape, joined
 from engramos.activation.codecs._low_rank import check_ratio, joint_factors, joint_product
 from engramos.activation.codecs._parts import StoredParts
 from engramos.activation.codecs._range import balanced
@@ -18,7 +18,10 @@ from engramos.activation.codecs.base import Codec
 class CSKV(Codec):
     """Tokens keep a few numbers each, from which all heads of their layer are made by one small matrix.
 
-    Source: CSKV, https://arxiv.org/abs/2409.10593, section 3.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    10.3 bits a value, relative error 0.075 of keys and 0.252 of values, KL divergence 0.011.
+
+    Source: CSKV, https://arxiv.org/abs/2409.10593.
     Differs: the matrices come from the cache itself by singular values, and not from training on a layer's outputs, so
         they are stored beside it; sink tokens stay as they are.
     """
@@ -51,7 +54,7 @@ class CSKV(Codec):
 
     def decode(self, parts: Mapping[str, Tensor], side: str, dtype: torch.dtype) -> list[Tensor]:
         """Return the layers."""
-        stored = StoredParts("cskv", parts, ("left", "right", *PARTS))
+        stored = StoredParts("cskv", parts, ("left", "right", *END_PARTS))
         layers, kv_heads, head_dim = ends_shape(stored)
         whole = joint_product(stored, layers, kv_heads, head_dim)
         return joined(stored, whole, dtype)

@@ -21,7 +21,10 @@ class Fp8(Codec):
 
     Numbers within 2 ** -14 of their token's greatest come back with a relative error of at most 1 / 16.
 
-    Source: FP8 formats for deep learning, https://arxiv.org/abs/2209.05433, section 3.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    8.25 bits a value, relative error 0.021 of keys and 0.025 of values, KL divergence 0.0014.
+
+    Source: FP8 formats for deep learning, https://arxiv.org/abs/2209.05433.
     """
 
     def encode(

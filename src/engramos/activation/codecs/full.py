@@ -41,6 +41,7 @@ class Full(Codec):
 
     def decode(self, parts: Mapping[str, Tensor], side: str, dtype: torch.dtype) -> list[Tensor]:
         """Return the layers."""
-        if parts.keys() != {"full"} or parts["full"].dim() != 4:
+        is_known = parts.keys() == {"full"} and parts["full"].dtype in DTYPES.values()
+        if not is_known or parts["full"].dim() != 4:
             raise CorruptPayloadError("a KV cube's codec 'full'", "full", ", ".join(parts))
         return list(parts["full"].to(dtype).unbind(0))

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engramos.activation.codecs._ends import PARTS, Ends, ends_shape, joined
-from engramos.activation.codecs._groups import PARTS as GROUP_PARTS
-from engramos.activation.codecs._groups import Groups, check
+from engramos.activation.codecs._ends import END_PARTS, Ends, ends_shape, joined
+from engramos.activation.codecs._groups import GROUP_PARTS, Groups, check
 from engramos.activation.codecs._low_rank import factors
 from engramos.activation.codecs._parts import StoredParts
 from engramos.activation.codecs._range import balanced
@@ -25,7 +24,11 @@ class Gear(Codec):
 
     Outliers are the greatest and the least numbers of each channel (keys) or token (values).
 
-    Source: GEAR, https://arxiv.org/abs/2403.05527, section 3.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    4.75 bits a value, relative error 0.169 of keys and 0.337 of values, KL divergence 0.068;
+    with 4 bits 6.75, 0.033, 0.067 and 0.0018.
+
+    Source: GEAR, https://arxiv.org/abs/2403.05527.
     Differs: the low rank is the exact one, not that of a power iteration; what is quantised has the nearest number that
         is no outlier in an outlier's place, so that it widens no group; there is no buffer, but `residual`.
     """
@@ -80,7 +83,7 @@ class Gear(Codec):
 
     def decode(self, parts: Mapping[str, Tensor], side: str, dtype: torch.dtype) -> list[Tensor]:
         """Return the layers."""
-        stored = StoredParts("gear", parts, (*GROUP_PARTS, *PARTS, "outliers", "places", "left", "right"))
+        stored = StoredParts("gear", parts, (*GROUP_PARTS, *END_PARTS, "outliers", "places", "left", "right"))
         layers, kv_heads, head_dim = ends_shape(stored)
         whole = Groups(side, self.bits, self.group_size).decode(stored, layers, kv_heads, head_dim)
         num_tokens = whole.shape[2]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engramos.activation.codecs._ends import PARTS, Ends, ends_shape, joined
-from engramos.activation.codecs._groups import PARTS as GROUP_PARTS
-from engramos.activation.codecs._groups import Groups, check
+from engramos.activation.codecs._ends import END_PARTS, Ends, ends_shape, joined
+from engramos.activation.codecs._groups import GROUP_PARTS, Groups, check
 from engramos.activation.codecs._parts import StoredParts
 from engramos.activation.codecs._range import balanced
 from engramos.activation.codecs.base import Codec
@@ -22,7 +21,11 @@ class Int4(Codec):
     scale, and its outliers cost the others nothing. `bits` + 32 / `group_size` bits a value, and each number comes back
     within half its group's scale.
 
-    Source: KIVI, https://arxiv.org/abs/2402.02750, section 3; newest tokens in full precision are also WKVQuant's,
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    5.00 bits a value, relative error 0.039 of keys and 0.082 of values, KL divergence 0.0032;
+    with 2 bits 3.00, 0.198, 0.411 and 0.14.
+
+    Source: KIVI, https://arxiv.org/abs/2402.02750; newest tokens in full precision are also WKVQuant's,
         https://arxiv.org/abs/2402.12065.
     Differs: `residual` is 0, as a stored cache is read more often than it grows; the scale and the zero are rounded
         outwards, so that nothing is cut off; where head_dim is no multiple of `group_size`, values are grouped by the
@@ -61,7 +64,7 @@ class Int4(Codec):
 
     def decode(self, parts: Mapping[str, Tensor], side: str, dtype: torch.dtype) -> list[Tensor]:
         """Return the layers."""
-        stored = StoredParts("int4", parts, (*GROUP_PARTS, *PARTS))
+        stored = StoredParts("int4", parts, (*GROUP_PARTS, *END_PARTS))
         layers, kv_heads, head_dim = ends_shape(stored)
         whole = Groups(side, self.bits, self.group_size).decode(stored, layers, kv_heads, head_dim)
         return joined(stored, whole, dtype)

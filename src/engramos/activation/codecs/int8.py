@@ -19,7 +19,10 @@ class Int8(Codec):
 
     Each number comes back within half its token's scale, which is rounded up to half precision.
 
-    Source: ours; symmetric quantisation by token as in ZeroQuant, https://arxiv.org/abs/2206.01861, section 4.1.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    8.25 bits a value, relative error 0.011 of keys and 0.007 of values, KL divergence 0.0001.
+
+    Source: ours; symmetric quantisation by token as in ZeroQuant, https://arxiv.org/abs/2206.01861.
     """
 
     def encode(

@@ -25,7 +25,10 @@ class MemoryVQ(Codec):
     Channels are first brought to a mean of 0 and a deviation of 1 in each head, so that all heads and all layers of a
     group share a codebook for each piece, and its bytes. 8 / `piece_size` bits a value, and the codebooks.
 
-    Source: MEMORY-VQ, https://arxiv.org/abs/2308.14903, section 3: product quantisation of memories.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    2.50 bits a value, relative error 0.140 of keys and 0.299 of values, KL divergence 0.068.
+
+    Source: MEMORY-VQ, https://arxiv.org/abs/2308.14903: product quantisation of memories.
     Differs: codebooks are learned from the tensors themselves, by k-means, and stored beside the codes; the paper
         trains them together with the model. Sink tokens stay as they are.
     """

@@ -26,7 +26,11 @@ class MiKV(Codec):
     keys' before it is quantised in few bits, and divided again after: outliers of keys shrink, and channels that
     queries weigh heavily grow.
 
-    Source: No Token Left Behind, https://arxiv.org/abs/2402.18096, sections 3 and 4.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    5.84 bits a value, relative error 0.071 of keys and of values, KL divergence 0.0006, with the
+    attention of the newest 64 queries as importance.
+
+    Source: No Token Left Behind, https://arxiv.org/abs/2402.18096.
     Differs: high precision is 8 bits with a scale for each token and head; importance comes from the caller, and
         without it the first and then the newest tokens are the important ones.
     """

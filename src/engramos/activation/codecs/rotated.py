@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engramos.activation.codecs._ends import PARTS, Ends, ends_shape, joined
+from engramos.activation.codecs._ends import END_PARTS, Ends, ends_shape, joined
 from engramos.activation.codecs._packing import pack, packed_length, unpack
 from engramos.activation.codecs._parts import StoredParts
 from engramos.activation.codecs._range import balanced
@@ -22,7 +22,11 @@ class Rotated(Codec):
 
     Nothing is learned and nothing is kept for groups: `bits` + 16 / head_dim bits a value.
 
-    Source: TurboQuant, https://arxiv.org/abs/2504.19874, section 3.1, the stage for the least squared error.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    3.25 bits a value, relative error 0.176 of keys and 0.180 of values, KL divergence 0.027;
+    with 4 bits 4.25, 0.092, 0.094 and 0.0084; with 2 bits 2.25, 0.325, 0.335 and 0.19.
+
+    Source: TurboQuant, https://arxiv.org/abs/2504.19874, the stage for the least squared error.
     Differs: the rotation is Hadamard's with random signs, the codebook is that of the normal distribution, and the
         stored norm is the factor that brings the codes nearest to the vector, not the vector's own length; the second
         stage, a sketch of the error in one bit, is left out.
@@ -75,7 +79,7 @@ class Rotated(Codec):
 
     def decode(self, parts: Mapping[str, Tensor], side: str, dtype: torch.dtype) -> list[Tensor]:
         """Return the layers."""
-        stored = StoredParts("rotated", parts, ("codes", "norms", *PARTS))
+        stored = StoredParts("rotated", parts, ("codes", "norms", *END_PARTS))
         layers, kv_heads, head_dim = ends_shape(stored)
         width = packed_length(head_dim, self.bits)
         packed = stored.take("codes", (torch.uint8,), layers, kv_heads, None, width)

@@ -24,7 +24,10 @@ class ShadowKV(Codec):
 
     A chunk is odd if a key in it is far, by the angle, from the mean of the chunk, as those of sink tokens are.
 
-    Source: ShadowKV, https://arxiv.org/abs/2410.21465, section 4.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    9.6 bits a value, relative error 0.075 of keys and 0.007 of values, KL divergence 0.0022.
+
+    Source: ShadowKV, https://arxiv.org/abs/2410.21465.
     Differs: the rank is a share of a layer's channels (the paper's 160 of 1,024 are 0.156) and the odd chunks are a
         share of all; they are found before the rotation; which chunks are read is for recall methods to say.
     """

@@ -20,7 +20,11 @@ class ThinK(Codec):
 
     Channels that are dropped take no bytes and come back as 0. Values stay as they are.
 
-    Source: ThinK, https://arxiv.org/abs/2407.21018, section 3.
+    Measured by `benchmarks.kv_codecs` on SmolLM2-135M, five books, 1,024 tokens of float32, with the defaults:
+    25.7 bits a value of float32 (keys 19.4), relative error 0.29 of keys, KL divergence 0.026;
+    with 0.8 of the channels 28.9, 0.18 and 0.0047.
+
+    Source: ThinK, https://arxiv.org/abs/2407.21018.
     Differs: without queries, the norm of the keys alone decides.
     """
 

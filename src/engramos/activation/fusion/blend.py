@@ -15,12 +15,13 @@ class Blend(Fusion):
     """At the check layer fresh keys and values are compared with stored ones; those that deviate most are renewed.
 
     Source: CacheBlend, https://arxiv.org/abs/2405.16444, section 4.3.
-    Differs: the share stays the same in all layers after the check layer, as in its authors' code.
+    Differs: one comparison, after which the share stays the same, as in its authors' code. It is made at layer 3
+    instead of 1: two more layers for all tokens, and on a small model a tenth to a fifth less divergence.
     """
 
     ratio: float = 0.15
     """The share of all tokens that is computed again, in (0, 1]; 1.0 is a full prefill."""
-    compared_at: int = 1
+    compared_at: int = 3
     """The layer of the comparison, 1 or more; at layer 0 nothing has changed yet."""
 
     def __post_init__(self) -> None:

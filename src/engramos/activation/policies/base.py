@@ -2,7 +2,7 @@
 
 A policy is a frozen dataclass of its parameters; what it remembers of a sequence lies in the notes beside the tokens.
 At the end of a prefill, and whenever the cache is over its budget while tokens are produced, the engine asks `score`
-of every layer, shares the budget out with `allot`, and keeps what `choose` returns.
+of every layer, shares the budget out with `allot`, and keeps what `choose_all` returns.
 """
 
 from abc import ABC, abstractmethod
@@ -93,6 +93,15 @@ class Policy(ABC):
             For each head: int64 (kept,).
         """
         return [best(row, int(count)) for row, count in zip(scores, counts, strict=True)]
+
+    def choose_all(self, scores: Sequence[Tensor], counts: Tensor) -> list[list[Tensor]]:
+        """Return what `choose` returns for each layer; here layers may share their places.
+
+        Args:
+            scores: of each layer: (kv_heads, tokens); padding is -inf.
+            counts: (layers, kv_heads), as `allot` returned them.
+        """
+        return [self.choose(layer, count) for layer, count in zip(scores, counts, strict=True)]
 
 
 def best(scores: Tensor, num: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Keep whole stretches of text: windows whose tokens together get the attention of the prompt's end."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +21,8 @@ class WindowKV(Policy):
     Source: WindowKV, https://arxiv.org/abs/2503.17922: contiguous windows, their length by the task (to look up one
     place, or to aggregate over many), scored by the observation window's attention.
     Differs: no trained classifier: a prompt whose attention lies on few tokens (entropy beside that of even attention
-    is at most `lookup_entropy`) is a look-up, which keeps long windows; else many short ones. Lengths are ours. Layers
-    of a group do not share the places that their first layer chose, and all layers have the same budget.
+    is at most `lookup_entropy`) is a look-up, which keeps long windows; else many short ones. Lengths are ours. All
+    layers have the same budget.
     """
 
     observation: int = 32
@@ -32,6 +33,8 @@ class WindowKV(Policy):
     """Tokens of a window where much is brought together; 1 or more."""
     lookup_entropy: float = 0.5
     """Up to this share of the greatest possible entropy it is a look-up, in (0, 1]."""
+    group: int = 2
+    """Adjacent layers that share the places which the first of them chose; 1 or more."""
 
     def __post_init__(self) -> None:
         check_least(
@@ -39,6 +42,7 @@ class WindowKV(Policy):
             observation=self.observation,
             lookup_window=self.lookup_window,
             aggregation_window=self.aggregation_window,
+            group=self.group,
         )
         check_share(lookup_entropy=self.lookup_entropy)
 
@@ -58,6 +62,15 @@ class WindowKV(Policy):
         sizes = functional.pad((view.positions >= 0).float(), (0, -num % length)).unflatten(-1, (-1, length)).sum(-1)
         means = cut.sum(dim=-1) / sizes.clamp(min=1)
         return keep_newest(means.repeat_interleave(length, dim=-1)[:, :num], view, observation)
+
+    def choose_all(self, scores: Sequence[Tensor], counts: Tensor) -> list[list[Tensor]]:
+        """Return the places of each group's first layer for all its layers, where they hold the same tokens."""
+        chosen: list[list[Tensor]] = []
+        for at, (layer, count) in enumerate(zip(scores, counts, strict=True)):
+            first = at - at % self.group
+            is_alike = torch.equal(layer > float("-inf"), scores[first] > float("-inf"))
+            chosen.append(chosen[first] if at != first and is_alike else self.choose(layer, count))
+        return chosen
 
     def window_length(self, votes: Tensor) -> int:
         """Return how long windows are for these votes.

@@ -15,7 +15,7 @@ def importance(view: LayerView) -> Tensor:
     """Return how well each token stands for its neighbours.
 
     It is the attention that it received where that is noted. Elsewhere it is the shortness of its key: models attend
-    most to tokens with short keys (https://arxiv.org/abs/2406.11430), and of ten rules that need no queries this one
+    most to tokens with short keys (https://arxiv.org/abs/2406.11430), and of eight rules that need no queries this one
     found most of the attention that a question paid to 2,000 tokens of text.
 
     Returns:

@@ -38,7 +38,8 @@ def best_merged(merged: Merged, query: Tensor, scaling: float, num: int) -> Merg
     """
     scores = query @ merged.keys.float().T * scaling + merged.weights.log()
     pooled = torch.log_softmax(scores, dim=-1).logsumexp(0)
-    best = merged.at(pooled.topk(min(num, pooled.shape[0])).indices)
+    # of equal positions the order in which they are kept is that of time
+    best = merged.at(pooled.topk(min(num, pooled.shape[0])).indices.sort().values)
     return best.at(best.positions.argsort(stable=True))
 
 

@@ -35,7 +35,7 @@ class A2ATS(Recall):
 
     part: int = 8
     """Channels that share one code; 1 or more, the last part may have fewer."""
-    calibration: int = 1_024
+    calibration: int = 512
     """Tokens that the codebooks are learned from; 256 or more."""
     distance: int = 1_024
     """How far from the query the past is taken to stand; 0 or more."""

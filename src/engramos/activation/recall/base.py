@@ -40,7 +40,7 @@ class Recalled:
     """(kv_heads, recalled, head_dim), rotated to `positions`; where there are no places."""
     values: Tensor | None = None
     positions: Tensor | None = None
-    """(kv_heads, recalled) int64; needed with `keys`."""
+    """(kv_heads, recalled) int64; needed with `keys`; -1 for filling."""
     weights: Tensor | None = None
     """(kv_heads, recalled) float32, > 0: how many tokens each of the method's own keys stands for: its logarithm is
     added to the score. None for 1."""
@@ -53,13 +53,16 @@ class Recall(ABC):
     """Notes that the engine must provide: `surprisal`, `sentence`, `received` (the attention that a token got from the
     queries that came while it was at hand)."""
 
+    keeps_archive: ClassVar[bool] = True
+    """Whether tokens come back out of the archive; False for a method that brings back keys of its own making."""
+
     @abstractmethod
     def file(self, view: LayerView, filed: Filed) -> Filed:
         """Return the summaries with a further stretch of tokens.
 
         Args:
             view: the stretch alone, in its order: keys, values, positions, notes; queries are those of the stretch's
-                own tokens where the engine still has them, else none.
+                own tokens where the engine still has them, else none. In an endless stream all positions are 0.
             filed: what was at hand before; it may be changed and returned.
 
         Returns:

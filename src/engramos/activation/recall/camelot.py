@@ -1,6 +1,7 @@
 """An associative memory of a bounded number of modes, into which tokens are merged as they are written."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ class Camelot(Recall):
     """Modes of each head; 32 or more."""
     similarity: float = 0.97
     """The cosine above which a token joins a mode; in (-1, 1]. 1 merges none."""
+    keeps_archive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.num_modes < BATCH:

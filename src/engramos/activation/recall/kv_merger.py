@@ -38,6 +38,7 @@ class KVMerger(Recall):
     most: int = 32
     """Tokens in a set at most; 1 or more."""
     needs: ClassVar[frozenset[str]] = frozenset({"received"})
+    keeps_archive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not -1.0 < self.similarity <= 1.0:

@@ -21,7 +21,7 @@ class SpeCache(Recall):
     Each channel of a group of tokens has its own least value and step. `ahead` says which tokens the next pass will
     probably want, so that they can be read before it begins.
 
-    Resident: 26.0 bytes a token and head where its key and value take 256 (64 numbers each in bfloat16); 17.3 with 1
+    Resident: 26.0 bytes a token and head where its key and value take 256 (64 numbers each in bfloat16); 16.1 with 1
     bit.
 
     Source: SpeCache, https://arxiv.org/abs/2503.16163, section 3; the quantisation of keys by channel is KIVI's,

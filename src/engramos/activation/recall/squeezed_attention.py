@@ -19,17 +19,18 @@ MOST_CLUSTERS = 32_767
 class SqueezedAttention(Recall):
     """Keys that point the same way share a cluster; the best clusters' tokens come back, wherever they stand.
 
-    Resident: 9.2 bytes a token and head where its key and value take 256 (64 numbers each in bfloat16), and up to a
+    Resident: 15.2 bytes a token and head where its key and value take 256 (64 numbers each in bfloat16), and up to a
     segment of keys.
 
     Source: Squeezed Attention, https://arxiv.org/abs/2411.09688, section 4.
     Differs: the text is not fixed but grows, so that each segment of it is clustered for itself; the number of tokens
-    is given and no threshold calibrated; one level of centroids, not two.
+    is given and no threshold calibrated; one level of centroids, not two; clusters for a tenth of the tokens, not a
+    twentieth, because a segment is short.
     """
 
-    segment: int = 1_024
+    segment: int = 512
     """Tokens that are clustered together; 1 or more. Till then they are kept whole."""
-    share: float = 0.05
+    share: float = 0.1
     """Clusters for each token; in (0, 1]."""
     rounds: int = 10
     """How often centroids move; 0 or more."""

@@ -41,3 +41,12 @@ class Snapshot:
     def usage(self, scope: Scope) -> Iterator[tuple[str, int, int, float]]:
         """Yield id, uses, time of the last use in microseconds and strength of cubes, by id."""
         yield from self._rows("dump_usage", scope)
+
+    def place(self, scope: Scope) -> int:
+        """Return the place in the journal of the last change to the user's cubes; 0 before the first."""
+        return next((seq for seq, _ in self._rows("scope_head", scope)), 0)
+
+    def activations(self, scope: Scope) -> Iterator[tuple[str, int]]:
+        """Yield id and newest version of the user's, or agent's, activation cubes that may be used, by id."""
+        values = {"tenant": scope.tenant, "user": scope.user, "agent": scope.agent}
+        yield from self._connection.execute(sql("activations"), values)

@@ -148,6 +148,13 @@ WHERE tenant = :tenant AND user = :user ORDER BY cube_id
 -- name: blob_users
 SELECT count(*) FROM versions WHERE tenant = :tenant AND blob = :blob
 
+-- name: activations
+SELECT c.cube_id, c.version FROM versions AS v
+CROSS JOIN cubes AS c ON c.tenant = :tenant AND c.cube_key = v.cube_key AND c.version = v.version
+WHERE v.tenant = :tenant AND v.blob IS NOT NULL AND c.user = :user AND c.form = 'activation'
+    AND c.state IN ('activated', 'frozen') AND (:agent IS NULL OR c.agent = :agent)
+ORDER BY c.cube_id
+
 -- name: blobs
 SELECT DISTINCT blob FROM versions WHERE tenant = :tenant AND blob IS NOT NULL ORDER BY blob
 

@@ -1,0 +1,1 @@
+"""Measuring KV caches: what compression, storing and reuse cost in answers, bytes and time."""

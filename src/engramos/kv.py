@@ -117,11 +117,13 @@ class KVMemory:
         token_ids: Sequence[int] | None = None,
         title: str | None = None,
         codec: str | None = None,
+        kept: float | None = None,
+        policy: str | None = None,
         is_piece: bool = False,
     ) -> Built:
         """Encode a text once and keep its KV cache; see `engramos.verbs.kv.build`."""
         given: dict[str, Any] = {"messages": messages, "token_ids": token_ids, "title": title, "codec": codec}
-        return _build(self._kv, text, **given, is_piece=is_piece)
+        return _build(self._kv, text, **given, kept=kept, policy=policy, is_piece=is_piece)
 
     def promote(
         self,

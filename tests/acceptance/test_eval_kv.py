@@ -28,7 +28,7 @@ def model(tmp_path_factory) -> str:
 def write_data(folder: Path) -> Path:
     (folder / "gutenberg").mkdir(parents=True)
     (folder / "ruler_style").mkdir()
-    (folder / "gutenberg" / "1-0.txt").write_text("The boat went down the river. It was a fine day. " * 200)
+    (folder / "gutenberg" / "1-0.txt").write_text("The boat went down the river. It was a fine day. " * 900)
     text = "Remember the number.\n" + "The sky is blue. " * 25 + "\nWhat is the number? The number is"
     row = {"task": "single", "index": 0, "input": text, "outputs": ["42"]}
     (folder / "ruler_style" / "ruler_dev_512.jsonl").write_text(json.dumps(row) + "\n")

@@ -15,7 +15,7 @@ from engramos.changes import Freeze
 from engramos.clock import now
 from engramos.cube import Relation, State
 from engramos.engines.base import Sampling
-from engramos.errors import CubeNotFoundError, InvalidInputError, UnsupportedError
+from engramos.errors import ConfigError, CubeNotFoundError, InvalidInputError, UnknownMethodError, UnsupportedError
 from engramos.kv import KVMemory
 from engramos.lifecycle import move
 from engramos.memory import MemoryOS
@@ -352,3 +352,40 @@ def test_a_prompt_is_stored_while_it_is_answered_where_that_is_asked(kv: KVMemor
     assert kv.answer(TEXT + QUESTION, GREEDY, stores=True).stored_id == said.stored_id
     assert len(kv.list()) == 1
     assert kv.answer(TEXT + QUESTION, GREEDY).finish().produced == said.produced
+
+
+def test_a_cube_that_keeps_a_quarter_is_a_quarter_as_large_and_is_attached_by_its_id_alone(
+    kv: KVMemory, memory: MemoryOS
+) -> None:
+    text = "The roof was mended in March, and the door in May, by the same two men. " * 4
+    whole, part = kv.build(text, codec="full"), kv.build(text, codec="full", kept=0.25, policy="streaming_llm")
+    assert part.is_new
+    assert part.id != whole.id
+    assert part.num_bytes < 0.3 * whole.num_bytes
+    assert kv.build(text, codec="full", kept=0.25, policy="streaming_llm").id == part.id
+    assert kv.build(text, codec="full", kept=0.25, policy="knorm").is_new
+    cache = kv.attach(part.id)
+    assert cache.num_tokens == whole.num_tokens
+    assert cache.kept_tokens == whole.num_tokens // 4
+    match = kv.lookup(text + " And then?")
+    assert match is not None
+    assert match.cube_id == whole.id
+    kv.drop(whole.id)
+    assert kv.lookup(text + " And then?") is None
+    assert memory.get(part.id).payload.kept_ratio == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"policy": "snapkv"}, InvalidInputError),
+        ({"kept": 0.5, "is_piece": True}, InvalidInputError),
+        ({"kept": 0.0}, ConfigError),
+        ({"kept": 1.5}, ConfigError),
+        ({"kept": 0.5, "policy": "snapk"}, UnknownMethodError),
+    ],
+)
+def test_a_wrong_way_of_removing_tokens_is_refused(kv: KVMemory, given: dict, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        kv.build("The roof was mended in March.", **given)
+    assert kv.list() == []

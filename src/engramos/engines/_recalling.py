@@ -28,11 +28,11 @@ class Recalling:
     """What may be at hand: first and newest tokens, summaries, and what comes back, in each layer that sees all."""
     num_sinks: int = 4
     """First tokens that stay at hand; 0 or more."""
-    local_share: float = 0.25
+    local_share: float = 0.1
     """The share of the budget that the newest tokens have; above 0, below 1."""
     every_block: bool = False
     """Whether tokens leave after every block that is read, which bounds the peak; else once, at the end of a prompt."""
-    query_tokens: int = 4
+    query_tokens: int = 1
     """How many tokens of a question are read at a time: what comes back is chosen anew for each such pass; 1 or more.
     """
     is_compact: bool = False

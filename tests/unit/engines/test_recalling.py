@@ -38,7 +38,7 @@ def test_every_method_answers_and_keeps_no_more_than_its_newest_tokens_at_hand(n
     engine.prefill(token_ids, cache)
     for layer in recall_layers(cache):
         assert layer.num_tokens + layer.filed.num_tokens == len(token_ids)
-        assert layer.num_tokens <= 4 + 0.125 * len(token_ids) + 1
+        assert layer.num_tokens <= 4 + 0.05 * len(token_ids) + 1
     scores = engine.prefill(engine.tokens(QUESTION), cache)
     assert torch.isfinite(scores).all()
     assert cache.num_tokens == len(token_ids) + len(engine.tokens(QUESTION))

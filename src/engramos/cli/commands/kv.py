@@ -35,6 +35,8 @@ Title = Annotated[str | None, typer.Option("--title", help="Shown in lists.")]
 DiskBytes = Annotated[
     int | None, typer.Option("--disk-bytes", help="What all KV cubes may take; the least useful are dropped.")
 ]
+Kept = Annotated[float | None, typer.Option("--kept", help="Keep this share of the tokens, such as 0.25, not all.")]
+Policy = Annotated[str | None, typer.Option("--policy", help="Which tokens stay; only beside --kept.")]
 AllowStale = Annotated[bool, typer.Option("--allow-stale", help="Although its sources have changed.")]
 After = Annotated[str | None, typer.Option("--prompt", help="Answer this, after what the cube holds.")]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", help="At most so many new tokens.")]
@@ -59,6 +61,8 @@ def build(
     question: Question = None,
     title: Title = None,
     codec: Codec = "int8",
+    kept: Kept = None,
+    policy: Policy = None,
     disk_bytes: DiskBytes = None,
     dtype: Dtype = "float32",
     device: Device = "cpu",
@@ -70,10 +74,16 @@ def build(
     given = [one for one in (text, file, cube_ids, question) if one]
     if len(given) != 1:
         raise InvalidInputError("say what to read: a text, --file, --cube or --question, and only one of them")
+    if (kept is not None or policy is not None) and (cube_ids or question):
+        raise InvalidInputError("a cube of memories keeps everything: leave out --kept and --policy")
     if file is not None:
         text = file.read_text(encoding="utf-8")
     with opened(invocation, model, dtype, device, codec=codec, disk_bytes=disk_bytes) as (_, kv):
-        built = kv.build(text, title=title) if text else kv.promote(cube_ids or (), question=question, title=title)
+        built = (
+            kv.build(text, title=title, kept=kept, policy=policy)
+            if text
+            else kv.promote(cube_ids or (), question=question, title=title)
+        )
     output = invocation.output
     if output.is_json:
         output.object(_cube_json(built.cube) | {"is_new": built.is_new})

@@ -14,7 +14,7 @@ from engramos.evals.kv.rows import Row
 from engramos.evals.kv.stopwatch import stopwatch
 from engramos.evals.kv.tasks import Question, Sample, recalled_share
 
-STEPS = 8
+STEPS = 6
 """Tokens that are produced one by one to see how many come in a second."""
 PASS_TOKENS = 16
 """Tokens of a book that are read at a time under recall: each pass brings back what its own queries ask for."""
@@ -41,27 +41,23 @@ def passkey(
         held: the cache of the row.
         row: of the full cache first, whose answer the reference then holds.
         reference: of the sample.
-        is_timed: whether tokens are produced one by one, to see how fast.
+        is_timed: whether tokens are produced too, one by one, to see how fast.
     """
     first, *others = sample.questions
     is_slow = row.recall is not None
-    cache = held.cache.copy()
-    with stopwatch() as took:
-        scores = engine.prefill(first.asked, cache, question_tokens=len(first.asked), is_last=False)
-        scores.argmax().item()
     if reference.answer is None:
-        reference.answer = produced(engine, scores, cache.copy(), first.max_tokens)
-    said = predicted(engine, cache.copy(), scores, reference.answer, is_slow=is_slow)
+        cache = held.cache.copy()
+        reference.answer = produced(engine, read(engine, cache, first), cache, first.max_tokens)
+    said = foretold(engine, held.cache.copy(), first.asked, reference.answer, is_slow=is_slow)
     right = list(first.answer)
     # the full cache's answer mostly begins with the right one: then what was said of it says all
     if reference.answer[: len(right)] == right:
         firsts = _rights(said[: len(right)], right)
     else:
-        firsts = _rights(predicted(engine, cache.copy(), scores, right, is_slow=is_slow), right)
+        firsts = _answered(engine, held.cache.copy(), first, is_slow=is_slow)
     found = {"identical": float(said == reference.answer)}
-    found |= {"ttft_ms": 1000 * took.wall_s, "ttft_cpu_ms": 1000 * took.cpu_s}
     if is_timed:
-        found |= speed(engine, cache, right)
+        found |= speed(engine, held.cache.copy(), first)
     later = [_answered(engine, held.cache.copy(), one, is_slow=is_slow) for one in others]
     found |= _mean([firsts, *later], {"passkey": "passkey", "digits": "digits"})
     return found | _mean(later, {"passkey": "follow_up", "digits": "follow_up_digits"})
@@ -100,14 +96,15 @@ def ruler(engine: Any, sample: Sample, held: Held, row: Row, reference: Referenc
     """Return how much of what is expected a greedy answer holds; arguments as of `passkey`."""
     (question,) = sample.questions
     cache = held.cache.copy()
-    scores = engine.prefill(question.asked, cache, question_tokens=len(question.asked), is_last=False)
     if reference.answer is None:
-        reference.answer = produced(engine, scores, cache, question.max_tokens, question.expected)
+        reference.answer = produced(
+            engine, read(engine, cache, question), cache, question.max_tokens, question.expected
+        )
         return {"ruler": recalled_share(engine.text(reference.answer), question.expected), "identical": 1.0}
     if row.recall is not None:
-        answer = produced(engine, scores, cache, question.max_tokens, question.expected)
+        answer = produced(engine, read(engine, cache, question), cache, question.max_tokens, question.expected)
     else:
-        answer = continued(engine, scores, cache, reference.answer, question)
+        answer = continued(engine, cache, reference.answer, question)
     is_same = answer[: len(reference.answer)] == reference.answer
     return {"ruler": recalled_share(engine.text(answer), question.expected), "identical": float(is_same)}
 
@@ -142,62 +139,74 @@ def produced(
     return found
 
 
-def continued(engine: Any, scores: Tensor, cache: MemoryCache, draft: Sequence[int], question: Question) -> list[int]:
-    """Return the greedy answer, found faster where it begins like a draft: that part is read in one pass."""
-    whole = predicted(engine, cache.copy(), scores, draft)
-    same = next((at for at, pair in enumerate(zip(whole, draft, strict=True)) if pair[0] != pair[1]), len(draft))
+def continued(engine: Any, cache: MemoryCache, draft: Sequence[int], question: Question) -> list[int]:
+    """Return the greedy answer, found faster where it begins like a draft: that part is read in one pass.
+
+    Source: speculative decoding, https://arxiv.org/abs/2211.17192, with greedy choice and a given draft.
+    """
+    logs = engine.log_probabilities([*question.asked, *draft[:-1]], cache)[len(question.asked) - 1 :]
+    said = logs.argmax(-1).tolist()
+    same = next((at for at, token in enumerate(draft) if said[at] != token), len(draft))
     begin = list(draft[:same])
     if recalled_share(engine.text(begin), question.expected) == 1.0 or same >= question.max_tokens:
         return begin
-    if begin:
-        scores = engine.log_probabilities(begin, cache)[-1]
+    if same == len(draft) and draft:
+        scores = engine.step(draft[-1], cache)
+    else:
+        cache.drop_last(max(0, len(draft) - 1 - same))
+        scores = logs[same]
     left = [one for one in question.expected if recalled_share(engine.text(begin), [one]) < 1.0]
-    # a text that the draft ends within is found only in the whole answer
-    rest = produced(engine, scores, cache, question.max_tokens - same, left)
-    return begin + rest
+    return begin + produced(engine, scores, cache, question.max_tokens - same, left)
 
 
-def predicted(
-    engine: Any, cache: MemoryCache, scores: Tensor, tokens: Sequence[int], *, is_slow: bool = False
+def read(engine: Any, cache: MemoryCache, question: Question) -> Tensor:
+    """Read a question, and return the scores of the first token of its answer: (vocabulary,)."""
+    return engine.prefill(question.asked, cache, question_tokens=len(question.asked), is_last=False)
+
+
+def foretold(
+    engine: Any, cache: MemoryCache, asked: Sequence[int], tokens: Sequence[int], *, is_slow: bool = False
 ) -> list[int]:
-    """Return the likeliest token at each place of `tokens`, each after those before it.
+    """Return the likeliest token at each place of an answer, each after those before it.
 
     All are `tokens` themselves exactly if the greedy answer begins with them.
 
     Args:
         engine: that hosts the model.
-        cache: grows by all but the last of them.
-        scores: of the first.
-        tokens: 1 or more, or none.
+        cache: grows by the question, and by all but the last of the tokens.
+        asked: the question.
+        tokens: of the answer.
         is_slow: whether each is read in a pass of its own, as in producing.
     """
     if not tokens:
         return []
-    if is_slow:
-        rows = [scores, *(engine.step(token, cache) for token in tokens[:-1])]
-        return [int(row.argmax()) for row in rows]
-    if len(tokens) == 1:
-        return [int(scores.argmax())]
-    logs = engine.log_probabilities(tokens[:-1], cache)
-    return [int(scores.argmax()), *logs.argmax(-1).tolist()]
+    if not is_slow:
+        logs = engine.log_probabilities([*asked, *tokens[:-1]], cache)
+        return logs[len(asked) - 1 :].argmax(-1).tolist()
+    rows = [read(engine, cache, Question(tuple(asked)))]
+    rows += [engine.step(token, cache) for token in tokens[:-1]]
+    return [int(row.argmax()) for row in rows]
 
 
-def speed(engine: Any, cache: MemoryCache, tokens: Sequence[int]) -> dict[str, float]:
-    """Return how many tokens come in a second, one by one."""
-    with stopwatch() as took:
-        for place in range(STEPS):
-            engine.step(tokens[place % len(tokens)], cache).argmax().item()
-    return {"tokens_per_s": STEPS / took.wall_s, "tokens_per_cpu_s": STEPS / max(took.cpu_s, 1e-9)}
+def speed(engine: Any, cache: MemoryCache, question: Question) -> dict[str, float]:
+    """Return the time from a question to the first token, and how many come in a second after it, one by one."""
+    with stopwatch() as first:
+        token = int(read(engine, cache, question).argmax())
+    with stopwatch() as others:
+        for _ in range(STEPS):
+            token = int(engine.step(token, cache).argmax())
+    return {
+        "ttft_ms": 1000 * first.wall_s,
+        "ttft_cpu_ms": 1000 * first.cpu_s,
+        "tokens_per_s": STEPS / max(others.wall_s, 1e-9),
+        "tokens_per_cpu_s": STEPS / max(others.cpu_s, 1e-9),
+    }
 
 
 def _answered(engine: Any, cache: MemoryCache, question: Question, *, is_slow: bool = False) -> dict[str, float]:
     """Return how right the answer to a question is; the cache grows by all but the last token of the right one."""
-    right = list(question.answer)
-    if is_slow:
-        scores = engine.prefill(question.asked, cache, question_tokens=len(question.asked), is_last=False)
-        return _rights(predicted(engine, cache, scores, right, is_slow=True), right)
-    logs = engine.log_probabilities([*question.asked, *right[:-1]], cache)
-    return _rights(logs[len(question.asked) - 1 :].argmax(-1).tolist(), right)
+    said = foretold(engine, cache, question.asked, question.answer, is_slow=is_slow)
+    return _rights(said, question.answer)
 
 
 def _rights(said: Sequence[int], right: Sequence[int]) -> dict[str, float]:

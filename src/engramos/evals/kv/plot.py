@@ -157,13 +157,20 @@ def _lengths(axes: Any, metrics: Mapping[str, float], prefixes: Sequence[int], c
 
 
 def _ways(axes: Any, metrics: Mapping[str, float], ways: Sequence[str]) -> None:
-    for place, way in enumerate(ways):
-        x, y = metrics[f"{way}.cpu_ratio"], metrics[f"{way}.passkey"]
+    """Draw each way's divergence against its CPU time, named with its share of pass keys; the full prefill is 1, 0."""
+    drawn = sorted((way for way in ways if metrics[f"{way}.kl"] > 0.0), key=lambda way: metrics[f"{way}.kl"])
+    for place, way in enumerate(drawn):
+        x, y = metrics[f"{way}.cpu_ratio"], metrics[f"{way}.kl"]
         axes.scatter(x, y, color=_COLORS[place % len(_COLORS)], s=40, zorder=3, clip_on=False)
-        side = {"ha": "right", "xytext": (-6, 5)} if x > 0.8 else {"ha": "left", "xytext": (6, 5 + 9 * (place % 2))}
-        axes.annotate(way, (x, y), textcoords="offset points", color=_GREY, **side)
-    _plain(axes, "fused pieces: pass keys right")
-    axes.set(xlim=(-0.02, 1.05), ylim=(-0.02, 1.05), xlabel="CPU time by that of the full prefill")
+        # names of near neighbours stand above and below
+        beside = {"xytext": (7, 5 if place % 2 else -12), "textcoords": "offset points", "color": _GREY}
+        axes.annotate(f"{way}: {metrics[f'{way}.passkey']:.0%}", (x, y), **beside)
+    right = metrics.get(f"{FULL}.passkey")
+    known = "" if right is None else f"; full prefill: {right:.0%}"
+    _plain(axes, f"fused pieces, with the share of pass keys right{known}")
+    label = {"xlabel": "CPU time by that of the full prefill", "ylabel": "KL to the full prefill (nats)"}
+    axes.set(xlim=(-0.02, 1.0), yscale="log" if drawn else "linear", **label)
+    axes.margins(y=0.12)
     axes.grid(axis="y", color=_PALE, lw=0.6)
 
 

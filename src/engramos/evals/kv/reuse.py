@@ -42,6 +42,8 @@ class Answer:
     ttft: Took
     attach: Took
     """Of opening, verifying, decoding and attaching; nothing where all was read anew."""
+    verify: Took
+    """Of opening and verifying alone."""
     read: Took
     """Of reading the file's bytes, and no more."""
 
@@ -127,7 +129,7 @@ def _read_anew(engine: Any, prefix: Sequence[int], question: Question) -> Answer
         cache = engine.new_cache()
         scores = engine.prefill([*prefix, *question.asked], cache)
         scores.argmax().item()
-    return Answer(produced(engine, scores, cache, ANSWER_TOKENS), took, Took(), Took())
+    return Answer(produced(engine, scores, cache, ANSWER_TOKENS), took, Took(), Took(), Took())
 
 
 def _attached(engine: Any, stored: Stored, question: Question) -> Answer:
@@ -137,16 +139,20 @@ def _attached(engine: Any, stored: Stored, question: Question) -> Answer:
     forget_bytes(stored.path)
     with stopwatch() as ttft:
         with stopwatch() as attach:
-            cache = engine.attach(decode(open_kv(stored.path, stored.digest).cube, [one.rope for one in engine.shapes]))
+            with stopwatch() as verify:
+                opened = open_kv(stored.path, stored.digest)
+            cache = engine.attach(decode(opened.cube, [one.rope for one in engine.shapes]))
         scores: Tensor = engine.prefill(question.asked, cache)
         scores.argmax().item()
-    return Answer(produced(engine, scores, cache, ANSWER_TOKENS), ttft, attach, read)
+    return Answer(produced(engine, scores, cache, ANSWER_TOKENS), ttft, attach, verify, read)
 
 
 def _compared(anew: Sequence[Answer], attached: Sequence[Answer], stored: Stored) -> dict[str, float]:
     """Return the medians of times, and the mean share of tokens that are the same at the same place."""
     wall, cpu = (median(getattr(one.ttft, kind) for one in attached) for kind in ("wall_s", "cpu_s"))
-    attach, read = (median(getattr(one, name).wall_s for one in attached) for name in ("attach", "read"))
+    attach, verify, read = (
+        median(getattr(one, name).wall_s for one in attached) for name in ("attach", "verify", "read")
+    )
     return {
         "ttft_ms": 1000 * wall,
         "ttft_cpu_ms": 1000 * cpu,
@@ -154,6 +160,7 @@ def _compared(anew: Sequence[Answer], attached: Sequence[Answer], stored: Stored
         "ttft_cpu_ratio": median(one.ttft.cpu_s for one in anew) / max(cpu, 1e-9),
         "attach_ms": 1000 * attach,
         "attach_cpu_ms": 1000 * median(one.attach.cpu_s for one in attached),
+        "verify_ms": 1000 * verify,
         "read_ms": 1000 * read,
         "attach_overhead_ms": 1000 * (attach - read),
         "read_mb_per_s": stored.num_bytes / 1e6 / max(read, 1e-9),

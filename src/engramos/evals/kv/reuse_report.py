@@ -18,6 +18,7 @@ COLUMNS = (
     ("ttft_cpu_ratio", "CPU", "{:.1f}x"),
     ("identical", "identical", "{:.3f}"),
     ("attach_ms", "attach ms", "{:,.1f}"),
+    ("verify_ms", "verify ms", "{:,.1f}"),
     ("read_ms", "read ms", "{:,.1f}"),
     ("attach_overhead_ms", "overhead ms", "{:,.1f}"),
     ("read_mb_per_s", "MB/s", "{:,.0f}"),
@@ -30,7 +31,7 @@ WAYS = (
     ("cpu_ratio", "CPU", "{:.2f}"),
 )
 """The same for ways of fusing."""
-_LETTERS = 24_000
+_LETTERS = 12_000
 """Of a text for fused pieces, ample for their tokens."""
 
 

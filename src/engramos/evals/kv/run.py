@@ -15,7 +15,7 @@ from engramos.evals.kv.texts import Texts
 from engramos.evals.kv.witness import Witness
 
 TIMED = 2
-"""Samples of each length on which tokens are produced one by one, to see how fast."""
+"""Samples of each length on which the time to the first token and of those after it is taken."""
 MIN_LENGTH = 64
 
 

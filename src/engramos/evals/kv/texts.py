@@ -1,6 +1,7 @@
 """Long running text: books where there are some, else sentences made of a few words."""
 
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Texts:
             return cls()
         try:
             paths = [path for path in sorted(data.glob(BOOKS)) if _SKIPPED not in path.name]
-            books = tuple(path.read_text(encoding="utf-8") for path in paths)
+            books = tuple(unwrapped(path.read_text(encoding="utf-8")) for path in paths)
         except (OSError, UnicodeDecodeError) as error:
             raise ImportFailedError(str(data / BOOKS), "file", f"cannot be read ({error}): check it") from error
         if not books:
@@ -76,6 +77,11 @@ class Texts:
             num += len(parts[-1])
             at = len(text) // 10
         return "".join(parts)
+
+
+def unwrapped(text: str) -> str:
+    """Return a text with each paragraph on one line, as text is written for screens and models."""
+    return re.sub(r"(?<!\n) *\n(?!\n)", " ", text)
 
 
 def made_text(source: random.Random, size: int) -> str:

@@ -37,6 +37,13 @@ class Making:
     """When it must be gone; None keeps it."""
     template: str = ""
     """How text became tokens, for a promoted cube."""
+    removing: tuple[str, float] | None = None
+    """The policy that removed tokens, and the kept ratio; None where all are there."""
+
+
+def parameters_of(codec: str, removing: tuple[str, float] | None) -> dict[str, Any]:
+    """Return what the header of a KV cube says of how it was made."""
+    return {"codec": codec} | ({} if removing is None else {"policy": removing[0], "kept": removing[1]})
 
 
 def encoded(kv: KVParts, tensors: KVTensors, making: Making) -> tuple[str, Any]:
@@ -50,7 +57,8 @@ def encoded(kv: KVParts, tensors: KVTensors, making: Making) -> tuple[str, Any]:
     cube_id = new_id()
     table = kv.fingerprint.to_mapping() | {BOUND_TO: cube_id}
     with memory_errors("encoding a KV cube"):
-        return cube_id, encode(tensors, making.codec, making.codec, kv.ropes, fingerprint=table)
+        policy = "full" if making.removing is None else making.removing[0]
+        return cube_id, encode(tensors, making.codec, making.codec, kv.ropes, fingerprint=table, policy=policy)
 
 
 def written(kv: KVParts, cube_id: str, kv_encoded: Any, making: Making) -> MemCube:
@@ -70,7 +78,8 @@ def written(kv: KVParts, cube_id: str, kv_encoded: Any, making: Making) -> MemCu
         num_bytes,
         kv.fingerprint.to_mapping(),
         ids,
-        tuple(range(len(ids))),
+        # where tokens were removed each head has its own positions: those are in the blob
+        tuple(range(len(ids))) if making.removing is None else (),
         about.kept_ratio,
         making.codec,
         {name: value for name, value in attributes.items() if value not in (None, "")},
@@ -89,7 +98,7 @@ def _header(kv: KVParts, cube_id: str, making: Making) -> Header:
         created_at=now(),
         parents=making.parents,
         method=making.method,
-        parameters={"codec": making.codec},
+        parameters=parameters_of(making.codec, making.removing),
         model=kv.fingerprint.digest,
         actor=scope.user if scope.agent is None else f"{scope.user}/{scope.agent}",
         source=Source("derivation" if making.parents else "message"),

@@ -84,6 +84,9 @@ class Shelf:
             payload = cube.payload
             if cube.header.type is not CubeType.PREFIX or not isinstance(payload, ActivationPayload):
                 return
+            if payload.kept_ratio < 1.0:
+                # what it answers is approximate: it is attached where its id is asked for
+                return
             fingerprint = Fingerprint.from_mapping(payload.fingerprint)
             entry = Entry(cube_id, self._scope.tenant, fingerprint, self.chain(payload.token_ids, fingerprint))
             self.served.add(entry)

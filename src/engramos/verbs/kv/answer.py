@@ -20,7 +20,7 @@ from engramos.errors import (
     UnsupportedError,
 )
 from engramos.verbs.kv._parts import KVParts, Prompt, memory_errors, timed
-from engramos.verbs.kv._payload import Making, attached
+from engramos.verbs.kv._payload import Making, attached, parameters_of
 from engramos.verbs.kv._store import store
 from engramos.verbs.kv.build import stored
 from engramos.verbs.kv.fuse import fuse
@@ -167,7 +167,7 @@ def begun(kv: KVParts, token_ids: Sequence[int], notes: list[str], least: int = 
 
 
 def _stored(kv: KVParts, cache: Any, prefill_s: float, notes: list[str]) -> str | None:
-    if (known := stored(kv, list(cache.token_ids), kv.codec)) is not None:
+    if (known := stored(kv, list(cache.token_ids), parameters_of(kv.codec, None))) is not None:
         return known.id
     try:
         cube, _ = store(kv, kv.engine.detach(cache), Making(kv.codec, prefill_s, method="kv_answer"))

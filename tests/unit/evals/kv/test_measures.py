@@ -86,23 +86,23 @@ def test_questions_leave_the_cache_as_it_was(engine, own_answer) -> None:
 def test_forced_tokens_are_all_foretold_exactly_where_they_are_the_greedy_answer(engine, own_answer) -> None:
     _, held = read(engine)
     for is_slow in (False, True):
-        cache = held.cache.copy()
-        scores = engine.prefill(ASKED, cache, is_last=False)
-        assert measures.predicted(engine, cache, scores, own_answer, is_slow=is_slow) == own_answer
-    assert measures.predicted(engine, held.cache.copy(), scores, []) == []
+        assert measures.foretold(engine, held.cache.copy(), ASKED, own_answer, is_slow=is_slow) == own_answer
+    wrong = [(own_answer[0] + 1) % 256, *own_answer[1:]]
+    assert measures.foretold(engine, held.cache.copy(), ASKED, wrong)[0] == own_answer[0]
+    assert measures.foretold(engine, held.cache.copy(), ASKED, []) == []
 
 
 @pytest.mark.parametrize("num_right", [0, 2, 6])
-def test_a_draft_changes_nothing_of_the_answer(engine, own_answer, num_right) -> None:
-    """However much of the draft is right, the answer is that of plain decoding."""
+@pytest.mark.parametrize("num_draft", [0, 1, 6])
+def test_a_draft_changes_nothing_of_the_answer(engine, own_answer, num_right, num_draft) -> None:
+    """However much of the draft is right, and however long it is, the answer is that of plain decoding."""
     _, held = read(engine)
-    draft = [*own_answer[:num_right], *((one + 1) % 256 for one in own_answer[num_right:])]
-    plain, drafted = held.cache.copy(), held.cache.copy()
+    draft = [*own_answer[:num_right], *((one + 1) % 256 for one in own_answer[num_right:])][:num_draft]
+    plain = held.cache.copy()
     scores = engine.prefill(ASKED, plain, is_last=False)
     wanted = [token for piece in engine.generate(scores, plain, Sampling(max_tokens=9)) for token in piece.token_ids]
-    engine.prefill(ASKED, drafted, is_last=False)
     question = Question(ASKED, expected=("never said",), max_tokens=9)
-    assert measures.continued(engine, scores, drafted, draft, question) == wanted
+    assert measures.continued(engine, held.cache.copy(), draft, question) == wanted
 
 
 def test_loss_and_divergence_are_those_of_the_definition(engine) -> None:

@@ -53,7 +53,7 @@ def reuse_result() -> dict:
     for length in (512, 1024):
         metrics[f"{length}.prefill_ttft_ms"] = 4.0 * length
         for begin in (f"{length}.", f"{length}.int8."):
-            names = ("ttft_ms", "ttft_ratio", "ttft_cpu_ratio", "identical", "attach_ms", "read_ms")
+            names = ("ttft_ms", "ttft_ratio", "ttft_cpu_ratio", "identical", "attach_ms", "verify_ms", "read_ms")
             metrics |= {begin + name: 1.0 + length / 512 for name in names}
             metrics |= {begin + name: 7.0 for name in ("attach_overhead_ms", "read_mb_per_s", "bytes")}
     for way in ("full", "concat", "blend15"):

@@ -18,7 +18,7 @@ from engramos.evals.kv.tasks import (
     ruler_samples,
     split_question,
 )
-from engramos.evals.kv.texts import Texts, made_text
+from engramos.evals.kv.texts import Texts, made_text, unwrapped
 from engramos.testing.tiny_models import tiny_model, tiny_tokenizer
 
 torch.set_num_threads(1)
@@ -138,6 +138,12 @@ def test_a_folder_without_books_is_refused_and_no_folder_gives_made_sentences(tm
     (tmp_path / "gutenberg" / "1-0.txt").write_text("A short book. It ends here.")
     found = Texts.read(tmp_path)
     assert (found.source, len(found.books)) == ("gutenberg", 1)
+
+
+def test_lines_of_a_paragraph_are_joined_and_paragraphs_stay_apart() -> None:
+    assert unwrapped("One line\nand another. \nEnd.\n\nNew paragraph\nof two.") == (
+        "One line and another. End.\n\nNew paragraph of two."
+    )
 
 
 def test_a_book_that_is_too_short_is_read_again(engine) -> None:

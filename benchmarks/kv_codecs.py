@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import transformers
+from benchmarks.stamp import stamp
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
@@ -202,7 +203,7 @@ def main() -> None:
     if arguments.out:
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         sizes = {"prompt": arguments.prompt, "following": arguments.following, "texts": len(prompts)}
-        arguments.out.write_text(json.dumps({"versions": versions} | sizes | {"rows": rows}, indent=1) + "\n")
+        arguments.out.write_text(json.dumps(stamp() | {"versions": versions} | sizes | {"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

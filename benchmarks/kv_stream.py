@@ -7,17 +7,16 @@ Prints one row a tenth: tokens by CPU second, bytes of the cache, and the proces
 
 import argparse
 import json
-import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import torch
+from benchmarks.stamp import stamp
 
 from engramos.activation.budgets import Budget
 from engramos.activation.policies import ROLE as POLICIES
 from engramos.activation.recall import ROLE as RECALL
-from engramos.clock import now
 from engramos.engines._cache import Keeping
 from engramos.engines._recalling import Recalling
 from engramos.engines.transformers import Transformers
@@ -83,10 +82,7 @@ def main() -> None:
         "benchmark": "kv_stream",
         "settings": {name: str(value) for name, value in vars(given).items() if name not in ("out", "model", "text")},
         "model": Path(given.model).name,
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
-        "at": now().isoformat(timespec="seconds"),
+        **stamp(),
         "last_by_second_tenth_speed": speeds[-1] / speeds[1],
         "rss_growth_bytes": rows[-1]["rss_bytes"] - rows[1]["rss_bytes"],
         "rows": rows,

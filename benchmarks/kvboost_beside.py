@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.stamp import stamp
 
 from engramos.activation.fusion.blend import Blend
-from engramos.clock import now
 from engramos.engines._fuse import encode_piece, fuse
 from engramos.engines.base import Sampling
 from engramos.engines.transformers import Transformers
@@ -121,13 +121,11 @@ def main() -> None:
         subprocess.run([given.peer, program, given.model, prompts, answers], check=True)
         peer = json.loads(answers.read_text())
     mine = [ours(engine, case) for case in cases]
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True).stdout.strip()
     result = {
         "benchmark": "kvboost_beside",
         "settings": {"seed": SEED, "tokens": TOKENS, "max_tokens": MAX_TOKENS, "cases": given.cases},
         "peer_version": peer["version"],
-        "commit": commit,
-        "at": now().isoformat(timespec="seconds"),
+        **stamp(),
         "table": summary(cases, mine, peer["results"]),
         "ours": [row | {"key": case["key"]} for case, row in zip(cases, mine, strict=True)],
         "peer": peer["results"],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.stamp import stamp
 from safetensors import safe_open
 from torch import Tensor
 
@@ -149,6 +150,7 @@ def main() -> None:
         subprocess.run([given.peer, str(ROOT / "benchmarks" / "kvpress_peer.py"), str(job)], check=True)
         dumps = [Dump(Path(folder, f"{number}.st")) for number in range(len(LENGTHS))]
         result = {
+            **stamp(),
             "model": Path(given.model).name,
             "tokens": list(LENGTHS),
             "removed": list(REMOVED),

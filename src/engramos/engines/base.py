@@ -62,6 +62,11 @@ class Engine(ABC):
     def max_tokens(self) -> int:
         """The length of the model's own window, in tokens."""
 
+    @property
+    @abstractmethod
+    def vocabulary(self) -> int:
+        """How many tokens the model knows."""
+
     @abstractmethod
     def tokens(self, text: str) -> list[int]:
         """Return a text as tokens, without special ones."""

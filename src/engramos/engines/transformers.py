@@ -20,7 +20,7 @@ from engramos.engines._recalling import Recalling, recall_cache
 from engramos.engines._shapes import decoder_of, layer_shapes, text_config
 from engramos.engines._weights import fingerprint_of, load
 from engramos.engines.base import Engine, Piece, Sampling
-from engramos.errors import ConfigError, ContextLengthError, ModelMismatchError, UnsupportedError
+from engramos.errors import ConfigError, ContextLengthError, InvalidInputError, ModelMismatchError, UnsupportedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +127,13 @@ class Transformers(Engine):
 
         Raises:
             ConfigError: if there are no tokens.
+            InvalidInputError: if one is none of the model's.
             ContextLengthError: if they do not fit the model's window.
         """
         if not token_ids:
             raise ConfigError("there are no tokens to read: give a text that is not empty")
+        if max(token_ids) >= self.vocabulary or min(token_ids) < 0:
+            raise InvalidInputError(f"a token is none of the model's {self.vocabulary}: use the model's tokenizer")
         is_open = cache.is_compact and cache.is_cut_at_blocks
         if not is_open and cache.next_position + len(token_ids) > self.max_tokens:
             raise ContextLengthError(cache.next_position + len(token_ids), self.max_tokens)
@@ -146,7 +149,8 @@ class Transformers(Engine):
                     cache.prompt_tokens = cache.next_position
                     cache.prune_prompt()
             if is_last:
-                self._probe(token_ids, cache)
+                # what was read before is judged anew with what came now
+                self._probe(token_ids if cache.is_compact else list(cache.token_ids), cache)
                 cache.prompt_tokens = cache.next_position
                 cache.prune_prompt(question_tokens)
         assert scores is not None

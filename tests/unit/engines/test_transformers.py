@@ -7,7 +7,7 @@ from engramos.activation.policies import ROLE
 from engramos.engines._cache import Keeping
 from engramos.engines.base import Sampling
 from engramos.engines.transformers import Transformers
-from engramos.errors import ConfigError, ContextLengthError, ModelMismatchError, UnsupportedError
+from engramos.errors import ConfigError, ContextLengthError, InvalidInputError, ModelMismatchError, UnsupportedError
 from engramos.testing.tiny_models import ARCHITECTURES, tiny_model, tiny_tokenizer
 
 QUESTION = "What did she answer?"
@@ -153,6 +153,25 @@ def test_a_prompt_longer_than_the_window_is_refused_before_any_work(engine) -> N
 def test_an_empty_prompt_is_refused(engine) -> None:
     with pytest.raises(ConfigError, match="no tokens"):
         engine.prefill([], engine.new_cache())
+
+
+@pytest.mark.parametrize("token", [-1, 261, 2**31 - 1])
+def test_a_token_that_the_model_does_not_know_is_refused(engine, token: int) -> None:
+    cache = engine.new_cache()
+    with pytest.raises(InvalidInputError, match="none of the model's 261"):
+        engine.prefill([5, token], cache)
+    assert cache.num_tokens == 0
+
+
+def test_a_policy_that_reads_again_judges_earlier_turns_too(engine) -> None:
+    first, second = engine.tokens("The keeper wrote a letter to Ana. " * 3), engine.tokens("She answered in May. " * 3)
+    cache = engine.new_cache(Keeping(ROLE.make("kvzip"), Budget(ratio=0.9)))
+    engine.prefill(first, cache)
+    engine.prefill(second, cache)
+    kept = cache.memory_layers[0].stretches[0]
+    assert len(kept) < len(first) + len(second)
+    notes = kept.notes["kvzip_score"][0]
+    assert bool((notes[4:] > 0).all())
 
 
 def test_a_cube_of_a_model_with_other_layers_is_refused_with_what_differs(engine, token_ids) -> None:

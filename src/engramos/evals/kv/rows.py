@@ -22,7 +22,7 @@ DEFAULT_POLICIES = (
 )
 DEFAULT_KEPT = (0.1, 0.25, 0.5)
 DEFAULT_CODECS = ("int8", "int4", "rotated")
-DEFAULT_RECALLS = ("quest",)
+DEFAULT_RECALLS = ("specache",)
 RESIDENT = 0.25
 """The share of a cache's bytes that recall methods have at hand."""
 

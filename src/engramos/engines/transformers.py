@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engramos.activation.fusion.base import Fusion
 from engramos.activation.kv_tensors import FULL, SLIDING, KVLayer, KVTensors
 from engramos.activation.stretch import Stretch, padded
 from engramos.activation.view import DECODE, PREFILL, PROBE
@@ -166,6 +167,28 @@ class Transformers(Engine):
     def generate(self, scores: Tensor, cache: MemoryCache, sampling: Sampling) -> Iterator[Piece]:
         """Yield the answer that follows on what the cache has read; see `Engine.generate`."""
         return answer(self, scores, cache, sampling, self._hosted.ends)
+
+    def generate_batch(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+        """Return the tokens that follow on each prompt; those that share a prefix read it once.
+
+        Raises:
+            UnsupportedError, ConfigError, ContextLengthError: see `engramos.engines._batch`.
+        """
+        from engramos.engines._batch import generate_batch  # it builds on this module
+
+        return generate_batch(self, prompts, sampling)
+
+    def fuse(
+        self, pieces: Sequence[KVTensors], fusion: Fusion, keeping: Keeping | Recalling | None = None
+    ) -> MemoryCache:
+        """Return one cache of pieces that were encoded apart; see `engramos.engines._fuse`.
+
+        Raises:
+            ConfigError, UnsupportedError, ModelMismatchError, ContextLengthError: if they cannot be fused.
+        """
+        from engramos.engines._fuse import fuse  # it builds on this module
+
+        return fuse(self, pieces, [piece.token_ids for piece in pieces], fusion, keeping)
 
     def log_probabilities(self, token_ids: Sequence[int], cache: MemoryCache) -> Tensor:
         """Read tokens and return the log probabilities after each: (tokens, vocabulary) float32.

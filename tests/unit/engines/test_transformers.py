@@ -3,6 +3,7 @@ import torch
 import transformers
 
 from engramos.activation.budgets import Budget
+from engramos.activation.fusion.blend import Blend
 from engramos.activation.policies import ROLE
 from engramos.engines._cache import Keeping
 from engramos.engines.base import Sampling
@@ -269,3 +270,21 @@ def test_a_missing_model_is_named(name: str) -> None:
 def test_an_unknown_dtype_is_named(tmp_path) -> None:
     with pytest.raises(ConfigError, match="int3"):
         Transformers(str(tmp_path), dtype="int3")
+
+
+def test_a_batch_and_a_fusion_are_asked_of_the_engine_itself(engine) -> None:
+    shared = engine.tokens("The keeper wrote a letter to Ana. ")
+    prompts = [shared + engine.tokens(one) for one in ("Who wrote?", "To whom did he write it?")]
+    alone = []
+    for prompt in prompts:
+        cache = engine.new_cache()
+        alone.append(greedy(engine, engine.prefill(prompt, cache), cache, 8))
+    assert engine.generate_batch(prompts, Sampling(max_tokens=8)) == alone
+    cache = engine.new_cache()
+    engine.prefill(shared, cache)
+    piece = engine.detach(cache)
+    fused = engine.fuse([piece, piece], Blend(1.0))
+    whole = engine.new_cache()
+    engine.prefill(shared * 2, whole)
+    question = engine.tokens(QUESTION)
+    torch.testing.assert_close(engine.prefill(question, fused), engine.prefill(question, whole), atol=1e-4, rtol=0)

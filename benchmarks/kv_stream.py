@@ -15,10 +15,9 @@ import torch
 from benchmarks.stamp import stamp
 
 from engramos.activation.budgets import Budget
+from engramos.activation.keeping import Keeping, Recalling
 from engramos.activation.policies import ROLE as POLICIES
 from engramos.activation.recall import ROLE as RECALL
-from engramos.engines._cache import Keeping
-from engramos.engines._recalling import Recalling
 from engramos.engines.transformers import Transformers
 from engramos.testing.tiny_models import tiny_model, tiny_tokenizer
 

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from engramos.activation.budgets import Budget
+from engramos.activation.keeping import Keeping, Recalling
 from engramos.activation.policies import ROLE as POLICIES
 from engramos.activation.recall import ROLE as RECALL
 from engramos.config import cache_folder
-from engramos.engines._cache import Keeping
-from engramos.engines._recalling import Recalling
 from engramos.engines.base import Sampling
 from engramos.engines.transformers import Transformers
 

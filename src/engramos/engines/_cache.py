@@ -3,33 +3,15 @@
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from engramos.activation.budgets import Budget
-from engramos.activation.policies.base import Policy
+from engramos.activation.keeping import Keeping
 from engramos.activation.stretch import Stretch
 from engramos.activation.view import DECODE, PREFILL
 from engramos.engines._layer import LayerShape, MemoryLayer, Pass
-
-
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """How a cache stays small."""
-
-    policy: Policy
-    """Which tokens stay."""
-    prefill: Budget | None = None
-    """What may stay of a prompt; None for all of it."""
-    decode: Budget | None = None
-    """What may stay while tokens are produced; None for all."""
-    every_block: bool = False
-    """Whether the prompt is cut to its budget after every block, which bounds the peak; else once at its end."""
-    is_compact: bool = False
-    """Whether kept tokens move up to positions that follow one another, so that input may go on without end."""
 
 
 class MemoryCache(Cache):

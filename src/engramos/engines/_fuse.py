@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from engramos.activation.fusion.base import Fusion
+from engramos.activation.keeping import Keeping, Recalling
 from engramos.activation.kv_tensors import FULL, SLIDING, KVLayer, KVTensors
 from engramos.activation.stretch import Stretch
-from engramos.engines._cache import Keeping, MemoryCache, empty_cache, started_cache
+from engramos.engines._cache import MemoryCache, empty_cache, started_cache
 from engramos.engines._decoder import Decoder
 from engramos.engines._layer import LayerShape, Pass
-from engramos.engines._recalling import Recalling, recall_cache
+from engramos.engines._recalling import recall_cache
 from engramos.engines.transformers import Transformers, check_layers
 from engramos.errors import ConfigError, ContextLengthError, InvalidInputError, UnsupportedError
 

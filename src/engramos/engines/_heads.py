@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from engramos.activation._head_scores import echo_scores, induction_scores, retrieval_scores
+from engramos.activation.keeping import Keeping
 from engramos.activation.policies.base import LayerView, Policy
-from engramos.engines._cache import Keeping
 
 Scores = tuple[tuple[float, ...], ...]
 """Of each layer that sees everything, of each of its kv heads."""

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from engramos.activation.fusion.base import Fusion
+from engramos.activation.keeping import Keeping, Recalling
 from engramos.activation.kv_tensors import FULL, SLIDING, KVLayer, KVTensors
 from engramos.activation.stretch import Stretch, padded
 from engramos.activation.view import DECODE, PREFILL, PROBE
 from engramos.engines._attention import NAME, register
-from engramos.engines._cache import Keeping, MemoryCache, empty_cache, started_cache
+from engramos.engines._cache import MemoryCache, empty_cache, started_cache
 from engramos.engines._decode import answer
 from engramos.engines._layer import LayerShape, Pass
 from engramos.engines._notes import notes_for
-from engramos.engines._recalling import Recalling, recall_cache
+from engramos.engines._recalling import recall_cache
 from engramos.engines._shapes import decoder_of, layer_shapes, text_config
 from engramos.engines._weights import fingerprint_of, load
 from engramos.engines.base import Engine, Piece, Sampling

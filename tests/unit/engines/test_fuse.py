@@ -13,9 +13,10 @@ from engramos.activation.fusion.blend import Blend
 from engramos.activation.fusion.concat import Concat
 from engramos.activation.fusion.first_tokens import FirstTokens
 from engramos.activation.fusion.rerotate import Rerotate
+from engramos.activation.keeping import Keeping
 from engramos.activation.kv_tensors import KVLayer, KVTensors
 from engramos.activation.policies.snapkv import SnapKV
-from engramos.engines._cache import Keeping, MemoryCache
+from engramos.engines._cache import MemoryCache
 from engramos.engines._decoder import Decoder
 from engramos.engines._fuse import divergence, divergence_of, encode_piece, fuse
 from engramos.engines.base import Sampling

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from engramos.activation.budgets import Budget
+from engramos.activation.keeping import Keeping
 from engramos.activation.policies import ROLE
-from engramos.engines._cache import Keeping
 from engramos.engines._heads import head_scores
 from engramos.engines.transformers import Transformers
 from engramos.testing.tiny_models import tiny_model, tiny_tokenizer

@@ -5,9 +5,9 @@ import torch
 
 from engramos.activation.budgets import Budget
 from engramos.activation.codecs import ROLE as CODECS
+from engramos.activation.keeping import Keeping
 from engramos.activation.kv_encoding import decode, encode
 from engramos.activation.policies import ROLE as POLICIES
-from engramos.engines._cache import Keeping
 from engramos.engines.base import Sampling
 from engramos.engines.transformers import Transformers
 from engramos.testing.tiny_models import tiny_model, tiny_tokenizer

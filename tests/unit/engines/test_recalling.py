@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from engramos.activation.budgets import Budget
+from engramos.activation.keeping import Keeping, Recalling
 from engramos.activation.policies import ROLE as POLICIES
 from engramos.activation.recall import ROLE
-from engramos.engines._cache import Keeping
 from engramos.engines._layer import Pass
-from engramos.engines._recalling import Recalling, RecallLayer
+from engramos.engines._recalling import RecallLayer
 from engramos.engines.transformers import Transformers
 from engramos.errors import ConfigError
 from engramos.testing.tiny_models import tiny_model, tiny_tokenizer

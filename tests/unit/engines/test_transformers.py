@@ -4,8 +4,8 @@ import transformers
 
 from engramos.activation.budgets import Budget
 from engramos.activation.fusion.blend import Blend
+from engramos.activation.keeping import Keeping
 from engramos.activation.policies import ROLE
-from engramos.engines._cache import Keeping
 from engramos.engines.base import Sampling
 from engramos.engines.transformers import Transformers
 from engramos.errors import ConfigError, ContextLengthError, InvalidInputError, ModelMismatchError, UnsupportedError

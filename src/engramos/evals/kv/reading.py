@@ -9,11 +9,11 @@ from torch import Tensor
 from engramos.activation.budgets import Budget
 from engramos.activation.codecs import ROLE as CODECS
 from engramos.activation.codecs.base import KEYS, VALUES, bits_per_value
+from engramos.activation.keeping import Recalling
 from engramos.activation.kv_encoding import decode, encode
 from engramos.activation.stretch import padded
 from engramos.activation.view import attention_weights
 from engramos.engines._cache import MemoryCache
-from engramos.engines._recalling import Recalling
 from engramos.evals.kv.rows import Row
 from engramos.evals.kv.stopwatch import Took, stopwatch
 from engramos.evals.kv.witness import Witness, pruned, reading, unkept

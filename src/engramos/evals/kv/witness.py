@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from engramos.activation.budgets import Budget
+from engramos.activation.keeping import Keeping
 from engramos.activation.policies.base import Policy
 from engramos.activation.view import PROBE, LayerView
-from engramos.engines._cache import Keeping, MemoryCache
+from engramos.engines._cache import MemoryCache
 from engramos.evals.kv.stopwatch import stopwatch
 
 _MARK = ":"

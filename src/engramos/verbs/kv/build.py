@@ -133,8 +133,8 @@ def read(
 
 def _keeping(policy: str, kept: float) -> Any:
     from engramos.activation.budgets import Budget
+    from engramos.activation.keeping import Keeping
     from engramos.activation.policies import ROLE as POLICIES
-    from engramos.engines._cache import Keeping
 
     return Keeping(POLICIES.parse(policy), Budget(ratio=kept))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from engramos.activation.budgets import Budget
+from engramos.activation.keeping import Keeping
 from engramos.activation.policies import ROLE
 from engramos.activation.view import PREFILL
-from engramos.engines._cache import Keeping
 from engramos.engines.transformers import Transformers
 from engramos.errors import ConfigError
 from engramos.evals.kv.witness import Witness, own_notes, pruned, reading

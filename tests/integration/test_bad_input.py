@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.kv_models import engine
 
 from engramos.cube import Grant
 from engramos.errors import (
@@ -419,6 +420,7 @@ def test_every_verb_of_a_closed_memory_says_so(folder: Path, tmp_path: Path) -> 
         "reembed": memory.reembed,
         "run_jobs": memory.run_jobs,
         "dump": lambda: memory.dump(tmp_path / "out.engramos"),
+        "kv": lambda: memory.kv(engine()).build("text"),
     }
     # verify reads the file by a connection of its own; load has its tests beside dump
     assert set(VERBS) - asks.keys() == {"close", "load", "verify"}

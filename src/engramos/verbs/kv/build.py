@@ -16,7 +16,7 @@ from engramos.verbs.kv._payload import Making, parameters_of
 from engramos.verbs.kv._store import discard, store
 
 MAX_TITLE_BYTES = 1_000
-DEFAULT_POLICY = '{ method = "kvzip", chunk = 64 }'
+DEFAULT_POLICY = "kvzip"
 """Of those that do not know the question, it kept most pass keys (docs/results.md)."""
 
 
@@ -71,7 +71,7 @@ def build(
         codec: how keys and values are stored, as `Role.parse` reads it; that of the memory where None.
         kept: the kept ratio, above 0, up to 1: less than all makes the cube smaller and its answers approximate. Such a
             cube is attached by its id alone; no look-up finds it. None keeps everything.
-        policy: which tokens stay, as `Role.parse` reads it; `kvzip` in chunks of 64 where None. Only beside `kept`.
+        policy: which tokens stay, as `Role.parse` reads it; `kvzip` where None. Only beside `kept`.
         is_piece: for reuse behind other pieces (`answer(pieces=...)`), not as the beginning of a prompt.
 
     Raises:

@@ -14,13 +14,25 @@ RINGS = (
     ("plaintext", "activation", "parametric", "lifecycle", "governance", "placement"),
     ("vault", "embedders", "importers", "rerankers", "llms", "engines"),
     ("verbs", "scheduler"),
-    ("memory", "async_memory", "kv", "testing"),
+    ("memory", "async_memory", "kv", "parametric_memory", "testing"),
     ("cli", "server", "integrations", "evals"),
 )
 RING_OF = {part: number for number, ring in enumerate(RINGS, start=1) for part in ring}
 TOGETHER = (1, 4, 5)
 """Rings whose parts may use each other: plain data, verbs with their jobs, and the assembly."""
-OUTSIDE = ("yoyo", "sqlite3", "apsw", "onnxruntime", "torch", "transformers", "psycopg", "fastapi", "httpx", "typer")
+OUTSIDE = (
+    "yoyo",
+    "sqlite3",
+    "apsw",
+    "onnxruntime",
+    "torch",
+    "transformers",
+    "psycopg",
+    "fastapi",
+    "httpx",
+    "typer",
+    "peft",
+)
 """Libraries that do I/O: rings 1 and 2 know none of them."""
 TENSOR_PARTS = ("activation", "parametric")
 """Parts of ring 2 whose values are tensors: for them torch is what numpy is for the others (decision 0014)."""

@@ -66,7 +66,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_every_verb_stands_in_a_file_of_its_own() -> None:
-    files = {path.stem for path in (SOURCE / "verbs").glob("*.py")} - {"__init__", "parts"}
+    files = {path.stem for path in (SOURCE / "verbs").glob("*.py")} - {"__init__", "parts", "sources"}
     verbs = set(memory.VERBS)
     assert files <= verbs, f"files that are no verb: {files - verbs}"
     for name in verbs:
@@ -80,6 +80,15 @@ def test_every_verb_on_kv_cubes_stands_in_a_file_of_its_own() -> None:
     files = {path.stem for path in (SOURCE / "verbs" / "kv").glob("*.py") if not path.stem.startswith("_")}
     named = {name for name in methods if not name.startswith("_")} - {"engine", "ram_bytes_used", "close"}
     assert files == named
+
+
+def test_every_file_of_a_verb_on_adapters_is_named_by_a_method() -> None:
+    tree = ast.parse((SOURCE / "parametric_memory.py").read_text(encoding="utf-8"))
+    (home,) = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    methods = {node.name for node in home.body if isinstance(node, ast.FunctionDef)}
+    files = {path.stem for path in (SOURCE / "verbs" / "parametric").glob("*.py") if not path.stem.startswith("_")}
+    assert files <= methods
+    assert {"learn", "forget", "probe", "rollback"} <= files
 
 
 def test_a_missing_docstring_is_seen() -> None:

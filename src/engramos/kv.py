@@ -12,7 +12,7 @@ from engramos.engines.base import Engine, Sampling
 from engramos.errors import ConfigError
 from engramos.scope import Scope
 from engramos.verbs.forget import Forgotten
-from engramos.verbs.kv._parts import KVParts, Prompt, fingerprint_of
+from engramos.verbs.kv._parts import KVParts, Prompt
 from engramos.verbs.kv._shelf import Shelf
 from engramos.verbs.kv._tiers import gpu_tier
 from engramos.verbs.kv.answer import Answer
@@ -82,7 +82,7 @@ class KVMemory:
         ram = Tier("ram", ram_bytes, order=LRU)
         tiers = Tiers([*gpu_tier(engine, gpu_bytes or ram_bytes), ram])
         shelf = Shelf(parts.vault, own)
-        self._kv = KVParts(parts, engine, own, codec, disk_bytes, tiers, shelf, fingerprint_of(engine))
+        self._kv = KVParts(parts, engine, own, codec, disk_bytes, tiers, shelf)
         parts.observers.append(self._kv.observe)
 
     @property
@@ -169,9 +169,11 @@ class KVMemory:
         stores: bool = False,
         pieces: Sequence[str] = (),
         fusion: str = "blend",
+        adapters: Sequence[Any] = (),
     ) -> Answer:
         """Return the answer to a prompt as it is produced; see `engramos.verbs.kv.answer`."""
-        return _answer(self._kv, prompt, sampling, uses_kv=uses_kv, stores=stores, pieces=pieces, fusion=fusion)
+        given = {"uses_kv": uses_kv, "stores": stores, "pieces": pieces, "fusion": fusion, "adapters": adapters}
+        return _answer(self._kv, prompt, sampling, **given)
 
     def fuse(self, cube_ids: Sequence[str], *, fusion: str = "blend") -> Fused:
         """Return a cache of KV cubes in any order; see `engramos.verbs.kv.fuse`."""

@@ -49,7 +49,9 @@ from engramos.verbs.verify import verify as _verify
 
 if TYPE_CHECKING:
     from engramos.engines.base import Engine
+    from engramos.engines.transformers import Transformers
     from engramos.kv import KVMemory
+    from engramos.parametric_memory import ParametricMemory
 
 
 class MemoryOS:
@@ -218,6 +220,12 @@ class MemoryOS:
         from engramos.kv import KVMemory
 
         return KVMemory(self._parts, engine, self._asked(scope), **settings)
+
+    def parametric(self, engine: "Transformers", *, scope: Scope | None = None, **settings: Any) -> "ParametricMemory":
+        """Return the memory's adapters on a local model; settings and errors as of `ParametricMemory`."""
+        from engramos.parametric_memory import ParametricMemory
+
+        return ParametricMemory(self._parts, engine, self._asked(scope), **settings)
 
     def get(
         self,

@@ -11,7 +11,9 @@ import typer
 import engramos
 from engramos.cli.command import register, register_root, silence
 from engramos.cli.commands import (
+    adapters,
     add,
+    ask,
     backup,
     chat,
     config,
@@ -25,10 +27,13 @@ from engramos.cli.commands import (
     history,
     import_,
     kv,
+    learn,
     list_,
     load,
+    probe,
     reembed,
     restore,
+    rollback,
     search,
     stats,
     update,
@@ -62,6 +67,14 @@ COMMANDS = (
 )
 """Name, function, example and panel of each command."""
 _LOCAL = "With a local model"
+WITH_MODEL = (
+    ("chat", chat.chat, chat.EXAMPLE),
+    ("ask", ask.ask, ask.EXAMPLE),
+    ("learn", learn.learn, learn.EXAMPLE),
+    ("probe", probe.probe, probe.EXAMPLE),
+    ("rollback", rollback.rollback, rollback.EXAMPLE),
+)
+"""Name, function and example of each command that works with a local model, or on what such a model has made."""
 
 
 def _root(
@@ -94,10 +107,15 @@ def make_app(*, with_evals: bool = False) -> typer.Typer:
     register_root(app, _root)
     for name, function, example, panel in COMMANDS:
         register(app, function, name, panel, example)
-    register(app, chat.chat, "chat", _LOCAL, chat.EXAMPLE)
+    for name, function, example in WITH_MODEL:
+        register(app, function, name, _LOCAL, example)
     group = typer.Typer(help=kv.HELP, rich_markup_mode="rich", no_args_is_help=True)
-    for name, function, example in kv.COMMANDS:
-        register(group, function, name, _LOCAL, example)
+    weights = typer.Typer(rich_markup_mode="rich")
+    register_root(weights, adapters.adapters)
+    for typed, commands in ((group, kv.COMMANDS), (weights, adapters.COMMANDS)):
+        for name, function, example in commands:
+            register(typed, function, name, _LOCAL, example)
+    app.add_typer(weights, name="adapters", rich_help_panel=_LOCAL)
     app.add_typer(group, name="kv", rich_help_panel=_LOCAL)
     if _has_evals():
         if with_evals:

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from engramos.engines._batch_cache import BatchCache
 from engramos.engines._decode import chosen
+from engramos.engines._mixture import Mixture, start_of
 from engramos.engines.base import Sampling
 from engramos.engines.transformers import Transformers
-from engramos.errors import ConfigError, ContextLengthError
+from engramos.errors import ConfigError, ContextLengthError, UnsupportedError
+from engramos.parametric.adapter import Adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Group:
     """Numbers of the prompts."""
 
 
-def grouped(prompts: Sequence[Sequence[int]]) -> list[Group]:
+def grouped(prompts: Sequence[Sequence[int]], limits: Sequence[int] | None = None) -> list[Group]:
     """Return groups of prompts that save most reading, each with one shared beginning; all others are the last group.
 
     Each prompt is a path in a trie over tokens. From the leaves up, a node either gathers all prompts below it that are
@@ -36,12 +38,16 @@ def grouped(prompts: Sequence[Sequence[int]]) -> list[Group]:
 
     Args:
         prompts: of 1 or more tokens each.
+        limits: how many tokens of each may be shared at most; all but the last where None.
     """
+    most = [min(len(one) - 1, 2**62 if limits is None else limits[number]) for number, one in enumerate(prompts)]
     order = sorted(range(len(prompts)), key=lambda number: tuple(prompts[number]))
     nodes: list[tuple[int, _Ways]] = []
     for at, number in enumerate(order):
         ways: _Ways = {1: _Way(0, number, None)}
-        depth = _num_shared(prompts[number], prompts[order[at + 1]]) if at + 1 < len(order) else 0
+        after = order[at + 1] if at + 1 < len(order) else number
+        num = min(most[number], most[after]) if after != number else 0
+        depth = _num_shared(prompts[number], prompts[after], num)
         while nodes and nodes[-1][0] > depth:
             above, others = nodes.pop()
             ways = _gathered(_joined(others, ways), above)
@@ -103,61 +109,110 @@ def _leaves(tree: Any) -> Iterator[Any]:
             yield one
 
 
-def _num_shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many tokens two prompts share at their beginning, the last token of each left out."""
-    num = min(len(first), len(second)) - 1
+def _num_shared(first: Sequence[int], second: Sequence[int], num: int) -> int:
+    """Return how many tokens two prompts share at their beginning, `num` at most."""
     return next((at for at in range(num) if first[at] != second[at]), num)
 
 
-def generate_batch(engine: Transformers, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+def generate_batch(
+    engine: Transformers,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    adapters: Sequence[Adapter | None] | None = None,
+) -> list[list[int]]:
     """Return the answer to each prompt, as the engine would give it alone.
 
     Prompts are grouped by their shared beginnings; each group decodes as one batch, and a prompt leaves it when its
-    answer ends.
+    answer ends. A beginning is shared only as far as no adapter acts on it.
 
     Args:
         engine: with the model.
         prompts: tokens, 1 or more each; none is allowed.
         sampling: how tokens are chosen, and when each answer ends; every prompt draws from the same seed.
+        adapters: a further one for each prompt, or None for no further one; beside those of the engine.
 
     Returns:
         New tokens of each prompt, in the order of the prompts.
 
     Raises:
-        ConfigError: if a prompt is empty.
+        ConfigError: if a prompt is empty, or there are not as many adapters as prompts.
         ContextLengthError: if a prompt does not fit the model's window.
+        InvalidInputError, ModelMismatchError: if an adapter does not fit.
     """
+    if adapters is not None and len(adapters) != len(prompts):
+        raise ConfigError(f"there are {len(adapters)} adapters and {len(prompts)} prompts: give one, or None, for each")
     for number, prompt in enumerate(prompts):
         if not prompt:
             raise ConfigError(f"prompt {number} has no tokens: give a text that is not empty")
         if len(prompt) > engine.max_tokens:
             raise ContextLengthError(len(prompt), engine.max_tokens)
+    further: Sequence[Adapter | None] = [None] * len(prompts) if adapters is None else adapters
+    for one in dict.fromkeys(further):
+        if one is not None:
+            engine._hosted.digest_of(one)
+    rows = [(*engine.adapters, *(() if one is None else (one,))) for one in further]
     answers: list[list[int]] = [[] for _ in prompts]
-    for group in grouped(prompts):
+    for members, prefix_tokens, own in _batches(engine, prompts, rows):
         # the longest first, so that prompts that still have tokens to read are the first rows
-        members = sorted(group.members, key=lambda number: -len(prompts[number]))
-        found = _Batch(engine, [prompts[number] for number in members], group.prefix_tokens, sampling).answers()
-        for number, answer in zip(members, found, strict=True):
+        order = sorted(members, key=lambda number: -len(prompts[number]))
+        chosen = [prompts[number] for number in order], [rows[number] for number in order]
+        found = _Batch(engine, *chosen, prefix_tokens, own, sampling).answers()
+        for number, answer in zip(order, found, strict=True):
             answers[number] = answer
     return answers
+
+
+def _batches(
+    engine: Transformers, prompts: Sequence[Sequence[int]], rows: Sequence[tuple[Adapter, ...]]
+) -> Iterator[tuple[Sequence[int], int, Adapter | None]]:
+    """Yield the numbers of prompts that are answered together, how many tokens they share, and their prefix's adapter.
+
+    Raises:
+        UnsupportedError: if a prompt has two adapters with a prefix.
+    """
+    plain, prefixed = [], dict[Adapter, list[int]]()
+    for number, row in enumerate(rows):
+        owners = [one for one in row if one.prefix is not None]
+        if len(owners) > 1:
+            raise UnsupportedError("a prefix stands at the beginning: give each prompt one adapter that has one")
+        (prefixed.setdefault(owners[0], []) if owners else plain).append(number)
+    for own, members in prefixed.items():
+        yield members, 0, own
+    limits = [min((start_of(one, prompts[number]) for one in rows[number]), default=2**62) for number in plain]
+    for group in grouped([prompts[number] for number in plain], limits):
+        yield [plain[member] for member in group.members], group.prefix_tokens, None
 
 
 class _Batch:
     """One group, from its shared beginning to the end of its last answer."""
 
     def __init__(
-        self, engine: Transformers, prompts: Sequence[Sequence[int]], prefix_tokens: int, sampling: Sampling
+        self,
+        engine: Transformers,
+        prompts: Sequence[Sequence[int]],
+        adapters: Sequence[tuple[Adapter, ...]],
+        prefix_tokens: int,
+        own: Adapter | None,
+        sampling: Sampling,
     ) -> None:
         self._engine = engine
         self._device = engine._hosted.model.device
         self._sampling = sampling
+        self._mixture = Mixture(engine._hosted.model, adapters)
         prefix = None
-        if prefix_tokens:
-            prefix = engine.new_cache()
-            engine.prefill(prompts[0][:prefix_tokens], prefix)
+        self._offset = 0
+        if own is not None:
+            prefix = engine.adapted((own,)).new_cache()
+            self._offset = prefix.next_position
+        elif prefix_tokens:
+            plain = engine.adapted(())
+            prefix = plain.new_cache()
+            plain.prefill(prompts[0][:prefix_tokens], prefix)
         self._cache = BatchCache(engine.shapes, prefix, len(prompts))
         self._prefix_tokens = prefix_tokens
         self._prompts = [list(prompt) for prompt in prompts]
+        starts = [[start_of(one, prompt, self._offset) for one in self._mixture.adapters] for prompt in prompts]
+        self._starts = torch.tensor(starts, dtype=torch.int64, device=self._device).view(len(prompts), -1)
         self._answers: list[list[int]] = [[] for _ in prompts]
         self._sources = [torch.Generator(device="cpu").manual_seed(sampling.seed) for _ in prompts]
 
@@ -169,9 +224,9 @@ class _Batch:
         rows = list(range(len(self._prompts)))
         last = [prompt[-1] for prompt in self._prompts]
         while rows:
-            at = [len(self._prompts[row]) - 1 + len(self._answers[row]) for row in rows]
+            at = [self._offset + len(self._prompts[row]) - 1 + len(self._answers[row]) for row in rows]
             with self._engine._hosted.turn:
-                scores = self._forward([[token] for token in last], [[place] for place in at])
+                scores = self._forward([[token] for token in last], [[place] for place in at], rows)
             going = []
             for place, row in enumerate(rows):
                 token = chosen(scores[place], self._sampling, self._sources[row])
@@ -194,16 +249,16 @@ class _Batch:
             for ids in own[:active]:
                 block = ids[start:end]
                 filling = end - start - len(block)
-                first = self._prefix_tokens + start
+                first = self._offset + self._prefix_tokens + start
                 tokens.append(block + [0] * filling)
                 places.append([*range(first, first + len(block)), *[-1] * filling])
-            self._forward(tokens, places)
+            self._forward(tokens, places, range(active))
             start = end
 
-    def _forward(self, tokens: list[list[int]], places: list[list[int]]) -> Tensor:
+    def _forward(self, tokens: list[list[int]], places: list[list[int]], rows: Sequence[int]) -> Tensor:
         """Return the scores after the last column: (rows, vocabulary)."""
         positions = torch.tensor(places, device=self._device)
-        with self._cache.passing(positions):
+        with self._cache.passing(positions), self._mixture.passing(positions, self._starts, rows):
             out = self._engine._hosted.model(
                 input_ids=torch.tensor(tokens, device=self._device),
                 position_ids=positions.clamp(min=0),
@@ -224,5 +279,5 @@ class _Batch:
             text = self._engine.text(answer)
             if any(stop in text for stop in sampling.stop):
                 return True
-        is_full = len(self._prompts[row]) + len(answer) > self._engine.max_tokens
+        is_full = self._offset + len(self._prompts[row]) + len(answer) > self._engine.max_tokens
         return len(answer) == sampling.max_tokens or is_full

@@ -12,6 +12,7 @@ from engramos.activation.keeping import Keeping
 from engramos.activation.stretch import Stretch
 from engramos.activation.view import DECODE, PREFILL
 from engramos.engines._layer import LayerShape, MemoryLayer, Pass
+from engramos.engines._mixture import Mixture
 
 
 class MemoryCache(Cache):
@@ -34,6 +35,8 @@ class MemoryCache(Cache):
         self.prompt_tokens = num_tokens
         self.last_log: Tensor | None = None
         self.sentence = 0
+        self.mixture: Mixture | None = None
+        self.starts: Tensor = torch.zeros((1, 0), dtype=torch.int64)
 
     @property
     def memory_layers(self) -> list[MemoryLayer]:
@@ -123,7 +126,7 @@ class MemoryCache(Cache):
         return other
 
     def _copy_counts(self, other: "MemoryCache") -> None:
-        for name in ("num_tokens", "next_position", "prompt_tokens", "last_log", "sentence"):
+        for name in ("num_tokens", "next_position", "prompt_tokens", "last_log", "sentence", "mixture", "starts"):
             setattr(other, name, getattr(self, name))
 
     def token_bytes(self) -> int:

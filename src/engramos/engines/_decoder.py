@@ -54,12 +54,13 @@ class Decoder:
 
         Args:
             hidden: only its dtype and device matter.
-            positions: (tokens,) int64.
+            positions: (tokens,) int64; or (rows, tokens) for rows.
         """
         out = {}
+        places = positions if positions.ndim == 2 else positions[None]
         for kind in dict.fromkeys(self._kinds):
             asked = () if kind is None else (kind,)
-            out[kind] = self._inner.rotary_emb(hidden[None], positions[None], *asked)
+            out[kind] = self._inner.rotary_emb(hidden[None], places, *asked)
         return out
 
     def run(
@@ -79,15 +80,34 @@ class Decoder:
             rotations: of these positions.
             cache: what transformers calls a cache, and our attention function the memory.
         """
+        return self.run_rows(layer, hidden[None], positions, rotations, cache)[0]
+
+    def run_rows(
+        self,
+        layer: int,
+        hidden: Tensor,
+        positions: Tensor,
+        rotations: dict[str | None, tuple[Tensor, Tensor]],
+        cache: Any,
+    ) -> Tensor:
+        """Return what a layer makes of rows: (rows, tokens, hidden).
+
+        Args:
+            layer: counted from 0.
+            hidden: (rows, tokens, hidden).
+            positions: as for `run`.
+            rotations: as for `run`.
+            cache: as for `run`.
+        """
         return self._inner.layers[layer](
-            hidden[None],
+            hidden,
             attention_mask=None,
-            position_ids=positions[None],
+            position_ids=positions if positions.ndim == 2 else positions[None],
             position_embeddings=rotations[self._kinds[layer]],
             past_key_values=cache,
             use_cache=True,
             memory=cache,
-        )[0]
+        )
 
     def keys_and_values(
         self,

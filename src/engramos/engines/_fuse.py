@@ -11,9 +11,10 @@ from engramos.activation.kv_tensors import FULL, SLIDING, KVLayer, KVTensors
 from engramos.activation.stretch import Stretch
 from engramos.engines._cache import MemoryCache, empty_cache, started_cache
 from engramos.engines._decoder import Decoder
+from engramos.engines._hosted import check_layers
 from engramos.engines._layer import LayerShape, Pass
 from engramos.engines._recalling import recall_cache
-from engramos.engines.transformers import Transformers, check_layers
+from engramos.engines.transformers import Transformers
 from engramos.errors import ConfigError, ContextLengthError, InvalidInputError, UnsupportedError
 
 

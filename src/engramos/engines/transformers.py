@@ -1,28 +1,36 @@
 """The engine over the package transformers: any decoder with rotary embeddings that it loads."""
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from engramos.activation.fusion.base import Fusion
 from engramos.activation.keeping import Keeping, Recalling
-from engramos.activation.kv_tensors import FULL, SLIDING, KVLayer, KVTensors
-from engramos.activation.stretch import Stretch, padded
+from engramos.activation.kv_tensors import KVTensors
 from engramos.activation.view import DECODE, PREFILL, PROBE
-from engramos.engines._attention import NAME, register
 from engramos.engines._cache import MemoryCache, empty_cache, started_cache
 from engramos.engines._decode import answer
+from engramos.engines._hosted import Hosted, check_layers, hosted, stretches_of, stretches_of_prefix, tensors_of
 from engramos.engines._layer import LayerShape, Pass
+from engramos.engines._mixture import Mixture, starts_in
 from engramos.engines._notes import notes_for
 from engramos.engines._recalling import recall_cache
-from engramos.engines._shapes import decoder_of, layer_shapes, text_config
-from engramos.engines._weights import fingerprint_of, load
+from engramos.engines._shapes import text_config
+from engramos.engines._weights import load
 from engramos.engines.base import Engine, Piece, Sampling
-from engramos.errors import ConfigError, ContextLengthError, InvalidInputError, ModelMismatchError, UnsupportedError
+from engramos.errors import ConfigError, ContextLengthError, InvalidInputError, UnsupportedError
+from engramos.parametric.adapter import Adapter
+
+if TYPE_CHECKING:
+    from engramos.engines._base_model import HostedBase
+
+
+VIRTUAL = -1
+"""Stands among a cache's tokens for what an adapter has put there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +45,9 @@ class Transformers(Engine):
     """Where it runs, as torch names devices."""
     block_tokens: int = 512
     """How many tokens are read at a time, 1 or more: it bounds the peak of memory."""
-    _hosted: "Hosted" = field(init=False, repr=False)
+    _hosted: Hosted = field(init=False, repr=False)
+    adapters: tuple[Adapter, ...] = field(init=False, default=())
+    """Those that act on every cache of this engine; see `adapted`."""
 
     def __post_init__(self) -> None:
         if self.block_tokens < 1:
@@ -56,15 +66,50 @@ class Transformers(Engine):
         """
         engine = object.__new__(cls)
         name, dtype = getattr(model.config, "_name_or_path", ""), str(model.dtype).removeprefix("torch.")
-        values = {"model": name, "dtype": dtype, "device": str(model.device), "block_tokens": block_tokens}
+        values = {
+            "model": name,
+            "dtype": dtype,
+            "device": str(model.device),
+            "block_tokens": block_tokens,
+            "adapters": (),
+        }
         for key, value in (values | {"_hosted": hosted(model.eval(), tokenizer, weights)}).items():
             object.__setattr__(engine, key, value)
         return engine
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
-        """Weights, config, tokenizer, template, dtype and rope; digests, but for the dtype."""
-        return self._hosted.fingerprint
+    def base(self) -> "HostedBase":
+        """The model as writers, editors and probes see it.
+
+        Raises:
+            UnsupportedError: if nothing can be written for it.
+        """
+        from engramos.engines._base_model import HostedBase  # it builds on this module
+
+        return HostedBase(self.adapted(()))
+
+    def adapted(self, adapters: Sequence[Adapter]) -> "Transformers":
+        """Return an engine over the same model whose caches are read with these adapters, and with no others.
+
+        The model itself is not touched, so that engines with other adapters answer in turn. What stands before the
+        invocation of an adapter is read as the base model reads it.
+
+        Raises:
+            InvalidInputError, ModelMismatchError: if one does not fit the model.
+        """
+        other = object.__new__(type(self))
+        values = {name: getattr(self, name) for name in ("model", "dtype", "device", "block_tokens", "_hosted")}
+        for key, value in (values | {"adapters": tuple(adapters)}).items():
+            object.__setattr__(other, key, value)
+        for one in adapters:
+            self._hosted.digest_of(one)
+        return other
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Weights, config, tokenizer, template, dtype and rope; and under `adapters` the digests of those that act."""
+        digests = (*self._hosted.held.digests, *map(self._hosted.digest_of, self.adapters))
+        return {**self._hosted.fingerprint, "adapters": digests} if digests else self._hosted.fingerprint
 
     @property
     def max_tokens(self) -> int:
@@ -99,18 +144,44 @@ class Transformers(Engine):
 
     def new_cache(self, keeping: Keeping | Recalling | None = None) -> MemoryCache:
         """Return a cache that has read nothing."""
+        prefixes = [one.prefix for one in self.adapters if one.prefix is not None]
+        if prefixes and (len(prefixes) > 1 or isinstance(keeping, Recalling)):
+            raise UnsupportedError("a prefix stands at the beginning: use one alone, and without a recall method")
         if isinstance(keeping, Recalling):
-            return recall_cache(self.shapes, keeping)
-        return empty_cache(self.shapes, keeping)
+            return self._mixed(recall_cache(self.shapes, keeping))
+        if not prefixes:
+            return self._mixed(empty_cache(self.shapes, keeping))
+        start = stretches_of_prefix(prefixes[0], self.shapes, self._hosted.dtype)
+        return self._mixed(started_cache(self.shapes, start, [VIRTUAL] * prefixes[0].num_tokens, keeping))
+
+    def _mixed(self, cache: MemoryCache) -> MemoryCache:
+        if self.adapters:
+            cache.mixture = Mixture(self._hosted.model, [self.adapters])
+        return cache
 
     def attach(self, stored: KVTensors, keeping: Keeping | Recalling | None = None) -> MemoryCache:
         """Return a cache that begins with stored tensors; see `Engine.attach`."""
         check_layers(stored, self.shapes, self._hosted.dtype)
+        if any(one.prefix is not None for one in self.adapters):
+            raise UnsupportedError("an adapter's prefix stands at the beginning: it cannot follow on a stored cache")
         device = self._hosted.model.device
         start = [stretches_of(layer, device) for layer in stored.layers]
         if isinstance(keeping, Recalling):
-            return recall_cache(self.shapes, keeping, start, stored.token_ids)
-        return started_cache(self.shapes, start, stored.token_ids, keeping)
+            return self._mixed(recall_cache(self.shapes, keeping, start, stored.token_ids))
+        return self._mixed(started_cache(self.shapes, start, stored.token_ids, keeping))
+
+    def adapt(self, cache: MemoryCache, adapters: Sequence[Adapter]) -> None:
+        """Let these adapters, and no others, act on what a cache reads from now on; what it has read stays as it is.
+
+        Raises:
+            InvalidInputError, ModelMismatchError: if one does not fit the model.
+            UnsupportedError: if one has a prefix, which would have to stand at the beginning.
+        """
+        for one in adapters:
+            self._hosted.digest_of(one)
+            if one.prefix is not None:
+                raise UnsupportedError("an adapter's prefix stands at the beginning: make a cache with it")
+        cache.mixture = Mixture(self._hosted.model, [adapters]) if adapters else None
 
     def detach(self, cache: MemoryCache) -> KVTensors:
         """Return what a cache keeps, as tensors to be stored; the cache goes on unharmed."""
@@ -140,6 +211,8 @@ class Transformers(Engine):
         if not is_open and cache.next_position + len(token_ids) > self.max_tokens:
             raise ContextLengthError(cache.next_position + len(token_ids), self.max_tokens)
         cache.prompt_tokens = cache.next_position + len(token_ids)
+        if cache.mixture is not None:
+            cache.starts = starts_in(cache.mixture, cache.token_ids, token_ids, cache.next_position)
         scores = None
         with self._hosted.turn:
             size = min(self.block_tokens, cache.query_tokens or self.block_tokens)
@@ -169,15 +242,26 @@ class Transformers(Engine):
         """Yield the answer that follows on what the cache has read; see `Engine.generate`."""
         return answer(self, scores, cache, sampling, self._hosted.ends)
 
-    def generate_batch(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+    def generate_batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        adapters: Sequence[Adapter | None] | None = None,
+    ) -> list[list[int]]:
         """Return the tokens that follow on each prompt; those that share a prefix read it once.
+
+        Args:
+            prompts: tokens, 1 or more each.
+            sampling: how tokens are chosen, and when each answer ends.
+            adapters: a further one for each prompt, or None for no further one.
 
         Raises:
             UnsupportedError, ConfigError, ContextLengthError: see `engramos.engines._batch`.
+            InvalidInputError, ModelMismatchError: if an adapter does not fit.
         """
         from engramos.engines._batch import generate_batch  # it builds on this module
 
-        return generate_batch(self, prompts, sampling)
+        return generate_batch(self, prompts, sampling, adapters)
 
     def fuse(
         self, pieces: Sequence[KVTensors], fusion: Fusion, keeping: Keeping | Recalling | None = None
@@ -189,6 +273,8 @@ class Transformers(Engine):
         """
         from engramos.engines._fuse import fuse  # it builds on this module
 
+        if self.adapters:
+            raise UnsupportedError("pieces are fused by the base model: fuse them without adapters")
         return fuse(self, pieces, [piece.token_ids for piece in pieces], fusion, keeping)
 
     def log_probabilities(self, token_ids: Sequence[int], cache: MemoryCache) -> Tensor:
@@ -196,6 +282,8 @@ class Transformers(Engine):
 
         Nothing is removed from the cache. It takes memory for all scores: meant for evaluation.
         """
+        if cache.mixture is not None:
+            cache.starts = starts_in(cache.mixture, cache.token_ids, token_ids, cache.next_position)
         with self._hosted.turn:
             scores = self._run(token_ids, cache, DECODE, 0, all_scores=True)
             return torch.log_softmax(scores.float(), dim=-1)
@@ -235,7 +323,9 @@ class Transformers(Engine):
         model = self._hosted.model
         first = cache.next_position
         positions = torch.arange(first, first + len(token_ids), device=model.device)
-        with cache.passing(Pass(positions, phase, cache.prompt_tokens, question_tokens)):
+        current = Pass(positions, phase, cache.prompt_tokens, question_tokens)
+        mixture = cache.mixture
+        with cache.passing(current), nullcontext() if mixture is None else mixture.passing(positions, cache.starts):
             out = model(
                 input_ids=torch.tensor([list(token_ids)], device=model.device),
                 position_ids=positions[None],
@@ -246,90 +336,3 @@ class Transformers(Engine):
             )
         cache.advance(token_ids)
         return out.logits[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Hosted:
-    """A loaded model with what was read off it."""
-
-    model: Any
-    tokenizer: Any
-    decoder: Any
-    shapes: tuple[LayerShape, ...]
-    fingerprint: Mapping[str, str]
-    max_tokens: int
-    ends: frozenset[int]
-    """Tokens that end an answer."""
-    breaks: frozenset[int]
-    """Tokens that end a sentence."""
-    turn: threading.RLock = field(default_factory=threading.RLock)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of keys and values."""
-        return self.model.dtype
-
-
-def hosted(model: Any, tokenizer: Any, weights: str) -> Hosted:
-    """Return a model made ready for caches.
-
-    Raises:
-        UnsupportedError: if a cache cannot host it.
-    """
-    shapes = tuple(layer_shapes(model))
-    register()
-    model.set_attn_implementation(NAME)
-    if text_config(model)._attn_implementation != NAME:
-        raise UnsupportedError(f"{type(model).__name__} does not let its attention be chosen: use another model")
-    config = model.generation_config.eos_token_id if model.generation_config is not None else None
-    ends = {tokenizer.eos_token_id, *([config] if isinstance(config, int) else config or [])} - {None}
-    breaks = frozenset(
-        number for text, number in tokenizer.get_vocab().items() if text.endswith((".", "!", "?", "\n", "Ċ", "。"))
-    )
-    limit = int(text_config(model).max_position_embeddings)
-    fingerprint = fingerprint_of(model, tokenizer, weights)
-    return Hosted(model, tokenizer, decoder_of(model), shapes, fingerprint, limit, frozenset(ends), breaks)
-
-
-def stretches_of(layer: KVLayer, device: torch.device) -> list[Stretch]:
-    """Return a stored layer as stretches, read in place where the device is the same."""
-    if not layer.is_ragged:
-        keys, values, positions = layer.padded()
-        return [Stretch(keys.to(device), values.to(device), positions.to(device))]
-    heads = zip(layer.heads("keys"), layer.heads("values"), layer.heads("positions"), strict=True)
-    return [Stretch(*(one[None].to(device) for one in head)) for head in heads]
-
-
-def tensors_of(cache: MemoryCache) -> KVTensors:
-    """Return what a cache keeps.
-
-    Raises:
-        UnsupportedError: if tokens have moved up, so that positions no longer tell what was read.
-    """
-    if cache.is_compact:
-        raise UnsupportedError("a compact cache has moved its tokens and cannot be stored: build it without is_compact")
-    layers = []
-    for layer in cache.memory_layers:
-        kind = FULL if layer.shape.window is None else SLIDING
-        keys, values, positions, _ = padded(layer.stretches)
-        layers.append(KVLayer.of_padded(keys.clone(), values.clone(), positions.clone(), cache.num_tokens, kind))
-    return KVTensors(tuple(cache.token_ids), tuple(layers))
-
-
-def check_layers(stored: KVTensors, shapes: Sequence[LayerShape], dtype: torch.dtype) -> None:
-    """Refuse stored tensors that are not of this model's form.
-
-    Raises:
-        ModelMismatchError: with what differs.
-    """
-    differing = []
-    if len(stored.layers) != len(shapes):
-        differing.append("number of layers")
-    for layer, shape in zip(stored.layers, shapes, strict=False):
-        kind = FULL if shape.window is None else SLIDING
-        found = (layer.kv_heads, layer.head_dim, layer.dtype, layer.kind)
-        wanted = (shape.kv_heads, shape.head_dim, dtype, kind)
-        names = ("number of heads", "head_dim", "dtype", "kind of layers")
-        differing += [name for name, one, other in zip(names, found, wanted, strict=True) if one != other]
-    if differing:
-        raise ModelMismatchError("this KV cube", tuple(dict.fromkeys(differing)))

@@ -30,6 +30,15 @@ from engramos.evals.compare import compare, tables
 from engramos.evals.kv.command import KV_EXAMPLE, REUSE_EXAMPLE, evaluate_kv, evaluate_reuse
 from engramos.evals.method import Method, read_method
 from engramos.evals.outcomes import read_outcomes
+from engramos.evals.parametric.command import (
+    MQAR_EXAMPLE,
+    UNLEARN_EXAMPLE,
+    WRITE_EXAMPLE,
+    evaluate_mqar,
+    evaluate_unlearn,
+    evaluate_write,
+)
+from engramos.evals.parametric.edit_command import EDIT_EXAMPLE, evaluate_edit
 from engramos.evals.plot import check_installed, draw
 from engramos.evals.report import groups_of, result_of, table, write
 from engramos.evals.run import ask_all, fill, open_memory
@@ -162,6 +171,10 @@ def compare_runs(
 
 app.command("kv", rich_help_panel="KV caches", epilog=KV_EXAMPLE)(evaluate_kv)
 app.command("reuse", rich_help_panel="KV caches", epilog=REUSE_EXAMPLE)(evaluate_reuse)
+app.command("edit", rich_help_panel="Parametric memory", epilog=EDIT_EXAMPLE)(evaluate_edit)
+app.command("write", rich_help_panel="Parametric memory", epilog=WRITE_EXAMPLE)(evaluate_write)
+app.command("mqar", rich_help_panel="Parametric memory", epilog=MQAR_EXAMPLE)(evaluate_mqar)
+app.command("unlearn", rich_help_panel="Parametric memory", epilog=UNLEARN_EXAMPLE)(evaluate_unlearn)
 
 
 class _Outputs:

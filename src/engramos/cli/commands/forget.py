@@ -8,14 +8,25 @@ import typer
 
 from engramos.cli.exit_codes import ERROR, OK, USAGE
 from engramos.cli.invocation import Invocation
+from engramos.cli.local_model import Bounds, Device, Dtype, MaybeModel, load_engine, read_bounds
 from engramos.cli.options import DryRun, States, Where, read_at
 from engramos.cli.output import Output, one_line
+from engramos.cli.repairs import (
+    adapters_of,
+    facts_left_out,
+    forget_with_model,
+    repair_json,
+    show_left_out,
+    show_repairs,
+)
 from engramos.cli.screen import plural
 from engramos.errors import CubeNotFoundError
 
 if TYPE_CHECKING:
     from engramos.memory import MemoryOS
+    from engramos.rows import Filter
     from engramos.verbs.forget import Forgotten
+    from engramos.verbs.parametric.forget import Repair
 
 EXAMPLE = "engramos forget --act erase --subject Ana --yes"
 DONE = {"supersede": "superseded", "expire": "hid", "erase": "erased"}
@@ -50,20 +61,21 @@ def forget(
     reason: Reason = "",
     is_sure: IsSure = False,
     dry_run: DryRun = False,
+    model: MaybeModel = None,
+    bounds: Bounds = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
     states: States = None,
 ) -> int:
     """Supersede, hide or erase cubes.
 
     Which: those of the ids, those of a subject, or those that all filters fit. An erasure removes text, versions,
-    index, vectors and what was derived, and asks first where it is of many.
+    index, vectors and what was derived, and asks first where it is of many. With --model, adapters that knew it are
+    written anew without it.
     """
-    wanted = where.filter(states)
-    if wanted is None and where.session is not None and subject is None:
-        from engramos.rows import Filter
-
-        wanted = Filter()
-    which = {"cube_ids": tuple(cube_ids or ()), "where": wanted, "subject": subject}
+    which = {"cube_ids": tuple(cube_ids or ()), "where": _wanted(where, states, subject), "subject": subject}
     how: dict[str, Any] = {"act": act, "by": by, "at": at, "reason": reason, "expected_version": expected_version}
+    engine = None if model is None else load_engine(model, dtype, device)
     with invocation.memory() as memory:
         how["scope"] = where.scope(memory.scope)
         if act == "erase" and not (cube_ids or is_sure or dry_run):
@@ -73,9 +85,25 @@ def forget(
                     return code
                 # what was shown is what is erased, whatever was added meanwhile
                 which = {"cube_ids": chosen}
-        forgotten = memory.forget(**which, **how, dry_run=dry_run)
-    _show(invocation.output, forgotten, is_dry_run=dry_run)
+        if engine is None:
+            before = adapters_of(memory)
+            forgotten, repairs = memory.forget(**which, **how, dry_run=dry_run), ()
+            num_left = facts_left_out(before, forgotten.cube_ids)
+        else:
+            given = {"limits": read_bounds(bounds), "is_named": bool(cube_ids), "dry_run": dry_run}
+            done = forget_with_model(memory, engine, which, how, **given)
+            forgotten, repairs, num_left = done.forgotten, done.repairs, 0
+    _show(invocation.output, forgotten, repairs, num_left, is_dry_run=dry_run)
     return OK
+
+
+def _wanted(where: Where, states: Sequence[str] | None, subject: str | None) -> "Filter | None":
+    wanted = where.filter(states)
+    if wanted is not None or where.session is None or subject is not None:
+        return wanted
+    from engramos.rows import Filter
+
+    return Filter()
 
 
 def _confirm(output: Output, memory: "MemoryOS", chosen: Sequence[str]) -> int:
@@ -99,14 +127,19 @@ def _beginning(memory: "MemoryOS", cube_id: str) -> str:
         return "(derived, and not yours to read)"
 
 
-def _show(output: Output, forgotten: "Forgotten", *, is_dry_run: bool) -> None:
+def _show(
+    output: Output, forgotten: "Forgotten", repairs: "Sequence[Repair]", num_left: int, *, is_dry_run: bool
+) -> None:
     num = plural(len(forgotten.cube_ids), "cube")
     if output.is_json:
-        output.object(_as_json(forgotten, is_dry_run=is_dry_run))
+        repaired = {"repairs": list(map(repair_json, repairs)), "facts_left_out": num_left}
+        output.object(_as_json(forgotten, is_dry_run=is_dry_run) | repaired)
     else:
         for cube_id in forgotten.cube_ids:
             output.line(cube_id)
         output.say(f"would {forgotten.act} {num}" if is_dry_run else _done(forgotten, num))
+        show_repairs(output, repairs, is_dry_run=is_dry_run)
+        show_left_out(output, num_left, is_dry_run=is_dry_run)
     for path in forgotten.backups:
         output.warn(f"the backup {path} may still hold what was erased: delete it too")
 

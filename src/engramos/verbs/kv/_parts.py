@@ -37,7 +37,6 @@ class KVParts:
     disk_bytes: int | None
     tiers: Tiers
     shelf: Shelf
-    fingerprint: Fingerprint
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     """The tiers' key of each cube that was loaded, by its id."""
     loaded_bytes: int = 0
@@ -68,6 +67,11 @@ class KVParts:
     def chain(self, tokens: Tokens) -> TokenChain:
         """Return tokens with the hashes of this scope and this model."""
         return self.shelf.chain(tokens, self.fingerprint)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The model's, with the adapters that act on it now: what they change must never be served without them."""
+        return fingerprint_of(self.engine)
 
     @property
     def ropes(self) -> list[Rope] | None:

@@ -82,6 +82,7 @@ def answer(
     pieces: Sequence[str] = (),
     fusion: str = "blend",
     cache: Any = None,
+    adapters: Sequence[Any] = (),
 ) -> Answer:
     """Attach the longest stored prefix of a prompt, read the rest, and return the answer as it is produced.
 
@@ -97,9 +98,11 @@ def answer(
         pieces: KV cubes that stand before the prompt in this order, wherever they were encoded.
         fusion: what is computed again of them where no stored prefix has them in this order.
         cache: of the engine, that has read the first tokens of the prompt; it is used up.
+        adapters: that act on this answer. What stands before their invocation is the base model's, so that stored cubes
+            serve it; a prompt that adapters have read is not stored.
 
     Raises:
-        InvalidInputError: if the prompt holds no tokens.
+        InvalidInputError: if the prompt holds no tokens, or an adapter does not fit.
         ContextLengthError: if it does not fit the model's window.
         ModelError: if no memory is left for the prompt itself.
         CubeNotFoundError, ModelMismatchError, UnsupportedError, UnknownMethodError, ConfigError: for pieces, as `fuse`.
@@ -111,13 +114,17 @@ def answer(
         raise ContextLengthError(len(token_ids), kv.engine.max_tokens)
 
     def begin() -> tuple[Any, str | None, list[int], Any]:
-        started, cube_id, whole = _begun(kv, token_ids, notes, uses_kv, pieces, fusion, cache)
+        usable = token_ids[: _num_plain(token_ids, adapters)]
+        started, cube_id, read = _begun(kv, usable, notes, uses_kv, pieces, fusion, cache)
+        whole = [*read, *token_ids[len(usable) :]]
+        if adapters:
+            kv.engine.adapt(started, adapters)
         with memory_errors(f"reading {len(whole) - started.num_tokens} tokens"):
             num = started.num_tokens
             return started, cube_id, whole, (num, kv.engine.prefill(whole[num:], started))
 
     (started, cube_id, whole, (num_cached, scores)), prefill_s = timed(begin)
-    stored_id = _stored(kv, started, prefill_s, notes) if stores and not pieces else None
+    stored_id = _stored(kv, started, prefill_s, notes) if stores and not pieces and not adapters else None
     produced = kv.engine.generate(scores, started, sampling)
     return Answer(tuple(whole), num_cached, cube_id, notes, prefill_s, started, produced, stored_id)
 
@@ -139,12 +146,21 @@ def _begun(
         if len(whole) > kv.engine.max_tokens:
             raise ContextLengthError(len(whole), kv.engine.max_tokens)
         return fused.cache, fused.cube_id, whole
-    if uses_kv:
+    if uses_kv and token_ids:
         least = 0 if cache is None else cache.num_tokens
         found = begun(kv, token_ids, notes, least)
         if found is not None:
             return *found, token_ids
     return kv.engine.new_cache() if cache is None else cache, None, token_ids
+
+
+def _num_plain(token_ids: Sequence[int], adapters: Sequence[Any]) -> int:
+    """Return how many tokens are read as the base model reads them."""
+    if not adapters:
+        return len(token_ids)
+    from engramos.parametric.adapter import starts_at  # torch is there where adapters are
+
+    return min(starts_at(one.invocation, token_ids) for one in adapters)
 
 
 def begun(kv: KVParts, token_ids: Sequence[int], notes: list[str], least: int = 0) -> tuple[Any, str] | None:

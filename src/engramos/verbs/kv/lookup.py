@@ -6,7 +6,8 @@ from engramos.errors import CorruptPayloadError, CubeNotFoundError
 from engramos.governance.access import check
 from engramos.verbs.kv._parts import KVParts, Prompt
 from engramos.verbs.kv._store import discard
-from engramos.verbs.kv.is_stale import GONE, is_stale
+from engramos.verbs.kv.is_stale import is_stale
+from engramos.verbs.sources import GONE
 
 
 def lookup(kv: KVParts, prompt: Prompt, *, allow_stale: bool = False) -> Match | None:

@@ -1,0 +1,1 @@
+"""Measuring parametric memory: what writing, editing and unlearning give and cost."""

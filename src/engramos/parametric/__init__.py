@@ -1,0 +1,1 @@
+"""Parametric memory: knowledge in small weights beside a base model, which is never changed."""

@@ -1,0 +1,180 @@
+"""The descent that gradient unlearners share: they differ in what they make of the forgotten answers' likelihood."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engramos.errors import ConfigError, InvalidInputError, ModelError
+from engramos.parametric.adapters.low_rank import LowRank
+from engramos.parametric.lesson import Lesson
+from engramos.parametric.model import BaseModel
+from engramos.parametric.training._rows import (
+    Row,
+    answer_log_probabilities,
+    answer_states,
+    check_carried,
+    fact_rows,
+    reached,
+    text_rows,
+    trainable,
+)
+from engramos.parametric.training.chunked_loss import divergence
+from engramos.parametric.writers._low_rank import finished
+
+ROWS_A_PASS = 8
+"""Rows that are read together, so that memory does not grow with what is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Of forgotten answers, one number a row."""
+
+    now: Tensor
+    """The sum of the log-probabilities of the answer's tokens; differentiable."""
+    given: Tensor
+    """The same with the adapter as it was given."""
+    lengths: Tensor
+    """Tokens of the answer."""
+
+
+Objective = Callable[[Likelihood], Tensor]
+"""Makes the loss of each row; its descent makes the answers unlikely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """How an adapter is changed until forgotten answers are no likelier than without it.
+
+    Each step reads all forgotten rows, and as many kept rows and general texts as are still known, at least a pass of
+    each, drawn anew. Kept rows have the cross entropy of their answers as loss, general texts the divergence from the
+    base model. A row that the base model itself finds about as likely is left alone, and when all are, the descent
+    ends: further steps would do damage, and an answer far unlikelier than it ever was betrays that it was there.
+    """
+
+    learning_rate: float
+    max_steps: int
+    forgotten_weight: float
+    kept_weight: float
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ConfigError(f"learning_rate is {self.learning_rate}: give a number above 0")
+        if self.max_steps < 1:
+            raise ConfigError(f"max_steps is {self.max_steps}: give 1 or more")
+        if not (math.isfinite(self.forgotten_weight) and self.forgotten_weight > 0):
+            raise ConfigError(f"forgotten_weight is {self.forgotten_weight}: give a number above 0")
+        if not (math.isfinite(self.kept_weight) and self.kept_weight >= 0):
+            raise ConfigError(f"kept_weight is {self.kept_weight}: give 0 or more")
+        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
+            raise ConfigError(f"tolerance is {self.tolerance}: give 0 nats a token, or more")
+
+    def run(
+        self, objective: Objective, adapter: LowRank, forgotten: Lesson, kept: Lesson, base: BaseModel, seed: int
+    ) -> LowRank:
+        """Return the changed adapter; see `Unlearner.unlearn`."""
+        rows = forgotten_rows(adapter, forgotten, base)
+        keeping = _Keeping(adapter, kept, base, seed)
+        given, limits = _sums(rows, base, adapter), self._limits(rows, base)
+        changed = trainable(adapter)
+        optimizer = torch.optim.Adam(changed.tensors().values(), lr=self.learning_rate)
+        for _ in range(self.max_steps):
+            known = 0
+            for part in _parts(len(rows)):
+                known += self._forget(objective, changed, rows[part], base, given[part], limits[part], len(rows))
+            if not known:
+                break
+            keeping.learn(changed, max(known, ROWS_A_PASS), self.kept_weight)
+            optimizer.step()
+            optimizer.zero_grad()
+        return finished(changed)
+
+    def _limits(self, rows: Sequence[Row], base: BaseModel) -> Tensor:
+        """Return the sum of log-probabilities at which an answer counts as forgotten, one a row."""
+        lengths = torch.tensor([len(row.answer) for row in rows])
+        return _sums(rows, base, None) + (self.tolerance * lengths).to(base.module(base.head_name).weight.device)
+
+    def _forget(
+        self,
+        objective: Objective,
+        adapter: LowRank,
+        rows: Sequence[Row],
+        base: BaseModel,
+        given: Tensor,
+        limits: Tensor,
+        num_all: int,
+    ) -> int:
+        """Add the gradients of rows that are still known; return how many those are."""
+        now = torch.stack([one.sum() for one in answer_log_probabilities(rows, base, adapter)])
+        lengths = torch.tensor([len(row.answer) for row in rows], device=now.device)
+        losses = objective(Likelihood(now, given, lengths))
+        if not bool(torch.isfinite(losses).all()):
+            raise ModelError("unlearning gave a loss that is not finite: use a lower learning rate")
+        is_known = now.detach() > limits
+        if bool(is_known.any()):
+            (losses[is_known].sum() * (self.forgotten_weight / num_all)).backward()
+        return int(is_known.sum())
+
+
+class _Keeping:
+    """What must stay: drawn anew in each step."""
+
+    def __init__(self, adapter: LowRank, kept: Lesson, base: BaseModel, seed: int) -> None:
+        self._base = base
+        self._random = torch.Generator().manual_seed(seed)
+        self._facts = reached(fact_rows(kept, base, with_end=True), adapter)
+        self._texts = reached(text_rows(kept.retained, base), adapter)
+        with torch.no_grad():
+            self._taught = [answer_states([row], base, None)[0] for row in self._texts]
+
+    def learn(self, adapter: LowRank, num: int, weight: float) -> None:
+        """Add the gradients of at most so many kept rows, and of as many texts."""
+        if not weight:
+            return
+        facts, texts = self._drawn(len(self._facts), num), self._drawn(len(self._texts), num)
+        for part in _parts(len(facts)):
+            logs = answer_log_probabilities([self._facts[at] for at in facts[part]], self._base, adapter)
+            (-torch.stack([one.mean() for one in logs]).sum() * (weight / len(facts))).backward()
+        for part in _parts(len(texts)):
+            hidden, _ = answer_states([self._texts[at] for at in texts[part]], self._base, adapter)
+            taught = torch.cat([self._taught[at] for at in texts[part]])
+
+            def teacher(first: int, last: int, taught: Tensor = taught) -> Tensor:
+                return self._base.scores(taught[first:last])
+
+            (divergence(self._base.scores, hidden, teacher) * (weight * len(texts[part]) / len(texts))).backward()
+
+    def _drawn(self, num_all: int, num: int) -> list[int]:
+        return torch.randperm(num_all, generator=self._random)[:num].tolist()
+
+
+def forgotten_rows(adapter: LowRank, forgotten: Lesson, base: BaseModel) -> list[Row]:
+    """Return the rows of what must go, on which the adapter acts.
+
+    Raises:
+        InvalidInputError: if there are none.
+        UnsupportedError: if the adapter acts on the module that makes the scores.
+    """
+    if not forgotten.facts:
+        raise InvalidInputError("there is nothing to forget: give a lesson with 1 or more facts")
+    check_carried(adapter, base)
+    # without the token that ends an answer: to make it unlikely would harm all answers
+    rows = reached(fact_rows(forgotten, base, with_end=False), adapter)
+    if not rows:
+        raise InvalidInputError("the adapter acts on no question of what is to be forgotten: give facts of its lesson")
+    return rows
+
+
+@torch.no_grad()
+def _sums(rows: Sequence[Row], base: BaseModel, adapter: LowRank | None) -> Tensor:
+    """Return the sum of the log-probabilities of each row's answer."""
+    logs = [one for part in _parts(len(rows)) for one in answer_log_probabilities(rows[part], base, adapter)]
+    return torch.stack([one.sum() for one in logs])
+
+
+def _parts(num: int) -> Iterator[slice]:
+    """Yield slices of what is read together."""
+    return (slice(first, first + ROWS_A_PASS) for first in range(0, num, ROWS_A_PASS))

@@ -1,0 +1,143 @@
+"""Rows of tokens that are read again and again while the top layers train: what lies below is computed once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engramos.parametric.adapter import starts_at
+from engramos.parametric.model import BaseModel, Prefix
+
+ROWS = 32
+"""Read in one pass below the trained layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class CourseRow:
+    """Tokens after the shared opening: what is read before the adapter acts, and what follows."""
+
+    asked: tuple[int, ...]
+    """Read by the base model; may be empty."""
+    told: tuple[int, ...]
+    """From the invocation on; 2 tokens or more."""
+    num_learnt: int
+    """How many of the last tokens of `told` are learnt, 1 or more; fewer than all."""
+
+
+def invocation_of(base: BaseModel) -> tuple[int, ...]:
+    """Return the tokens by which the model's chat template opens an answer; what opens a question where there are none.
+
+    An adapter that acts from there on leaves the whole prompt to the base model: its KV cache is the same for all.
+    """
+    message = [{"role": "user", "content": "x"}]
+    asked, opened = base.chat_tokens(message, answers=False), base.chat_tokens(message)
+    if opened[: len(asked)] == asked and len(opened) > len(asked):
+        return tuple(opened[len(asked) :])
+    first, second = (base.chat_tokens([{"role": "user", "content": text}]) for text in ("a b", "0 1"))
+    num = next(at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
+    return tuple(first[:num])
+
+
+def chat_opening(base: BaseModel) -> list[int]:
+    """Return the tokens by which every question begins in the chat template: its system prompt, if it has one."""
+    first, second = (base.chat_tokens([{"role": "user", "content": text}]) for text in ("a b", "0 1"))
+    return first[: next(at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)]
+
+
+def row_of(
+    tokens: Sequence[int], learnt: Sequence[int], opening: Sequence[int], invocation: Sequence[int]
+) -> CourseRow:
+    """Return a prompt and what is learnt after it as a row.
+
+    Args:
+        tokens: the prompt, with the opening.
+        learnt: 1 token or more.
+        opening: that all rows share.
+        invocation: from whose last occurrence on the adapter acts.
+    """
+    start = max(len(opening), min(starts_at(invocation, tokens), len(tokens) - 1))
+    return CourseRow(tuple(tokens[len(opening) : start]), (*tokens[start:], *learnt), len(learnt))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadRow:
+    """A row as the layers below the trained ones, and the base model before the invocation, have left it."""
+
+    hidden: Tensor
+    """What is told, but for its last token, before the first trained layer: (tokens, hidden)."""
+    keys: tuple[Tensor, ...]
+    """What is asked, in each trained layer: (kv_heads, tokens, head_dim)."""
+    values: tuple[Tensor, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Course:
+    """Rows that are read again and again while the top layers train."""
+
+    base: BaseModel
+    opening: Prefix
+    """Of what all rows begin with."""
+    first_layer: int
+    """The first that is trained."""
+    rows: list[CourseRow] = field(default_factory=list)
+    read: list[ReadRow] = field(default_factory=list)
+
+    def add(self, rows: Sequence[CourseRow], read: Sequence[ReadRow] = ()) -> range:
+        """Take rows, read through the layers below unless that was done before, and return their numbers."""
+        start = len(self.rows)
+        self.rows += rows
+        self.read += read or [one for at in range(0, len(rows), ROWS) for one in self._read(rows[at : at + ROWS])]
+        return range(start, len(self.rows))
+
+    @torch.no_grad()
+    def _read(self, rows: Sequence[CourseRow]) -> Iterator[ReadRow]:
+        ids = [torch.tensor((*row.asked, *row.told[:-1])) for row in rows]
+        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+        hidden = self.base.run(self.base.embedded(padded), 0, self.first_layer, prefix=self.opening)
+        longest = max(len(row.asked) for row in rows)
+        keys, values = self.base.keys_and_values(hidden[:, :longest], self.first_layer, prefix=self.opening)
+        for at, row in enumerate(rows):
+            num = len(row.asked)
+            own = hidden[at, num : num + len(row.told) - 1].clone()
+            parts = (tuple(one[at, :, :num].clone() for one in layers.values()) for layers in (keys, values))
+            yield ReadRow(own, *parts)
+
+    def _before(self, numbers: Sequence[int]) -> Prefix:
+        """Return what stands before the told tokens of rows, the opening included."""
+        lengths = torch.tensor([self.opening.num_tokens + len(self.rows[number].asked) for number in numbers])
+        layers = range(self.first_layer, self.base.num_layers)
+        keys, values = (
+            {layer: self._joined(numbers, name, layer, int(lengths.max())) for layer in layers}
+            for name in ("keys", "values")
+        )
+        return Prefix(keys, values, int(lengths.max()), lengths.to(self.read[numbers[0]].hidden.device))
+
+    def _joined(self, numbers: Sequence[int], name: str, layer: int, longest: int) -> Tensor:
+        own = [getattr(self.read[number], name)[layer - self.first_layer] for number in numbers]
+        opening = getattr(self.opening, name).get(layer)
+        first = own[0][:, :0] if opening is None else opening
+        out = own[0].new_zeros(len(own), own[0].shape[0], longest, own[0].shape[2])
+        out[:, :, : first.shape[1]] = first
+        for at, one in enumerate(own):
+            out[at, :, first.shape[1] : first.shape[1] + one.shape[1]] = one
+        return out
+
+    def states(self, numbers: Sequence[int], *, is_checkpointed: bool = False) -> Tensor:
+        """Return the last hidden states from which the learnt tokens are told, row after row: (tokens, hidden)."""
+        hidden = torch.nn.utils.rnn.pad_sequence([self.read[number].hidden for number in numbers], batch_first=True)
+        before = self._before(numbers)
+        out = self.base.run(hidden, self.first_layer, prefix=before, is_checkpointed=is_checkpointed)
+        ends = [len(self.rows[number].told) - 1 for number in numbers]
+        parts = [
+            out[at, end - self.rows[n].num_learnt : end] for at, (n, end) in enumerate(zip(numbers, ends, strict=True))
+        ]
+        return torch.cat(parts)
+
+    def learnt(self, numbers: Sequence[int]) -> Tensor:
+        """Return the learnt tokens of rows, row after row: (tokens,) int64."""
+        return torch.tensor([token for n in numbers for token in self.rows[n].told[-self.rows[n].num_learnt :]])
+
+    def by_row(self, numbers: Sequence[int], values: Tensor) -> Iterator[Tensor]:
+        """Yield the values of each row out of values of all learnt tokens."""
+        yield from values.split([self.rows[number].num_learnt for number in numbers])

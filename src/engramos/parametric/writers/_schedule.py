@@ -1,0 +1,54 @@
+"""Which rows are read next: those that are not learnt yet."""
+
+import random
+from collections.abc import Callable, Sequence
+
+
+class Schedule:
+    """Rows in shuffled rounds; a row leaves when it is learnt, and comes back where a look at all finds it lost."""
+
+    def __init__(self, numbers: Sequence[int], batch: int, seed: int) -> None:
+        """Begin with all rows not learnt.
+
+        Args:
+            numbers: of the rows.
+            batch: how many are read in a step, 1 or more.
+            seed: of the order.
+        """
+        self._all, self._batch = list(numbers), batch
+        self._drawn = random.Random(f"schedule {seed}")
+        self._open = set(numbers)
+        self._waiting: list[int] = []
+        self.num_rows = 0
+        """Rows that were handed out."""
+
+    @property
+    def rows(self) -> list[int]:
+        """All rows."""
+        return list(self._all)
+
+    @property
+    def share_done(self) -> float:
+        """The share of rows that are learnt."""
+        return 1.0 - len(self._open) / max(1, len(self._all))
+
+    def next(self, is_kept: Callable[[Sequence[int]], Sequence[bool]]) -> list[int]:
+        """Return the rows of the next step; none where all are learnt.
+
+        Args:
+            is_kept: says of each row whether it is still learnt; asked of all rows when none is open.
+        """
+        if not self._waiting:
+            if not self._open:
+                kept = is_kept(self._all)
+                self._open = {number for number, one in zip(self._all, kept, strict=True) if not one}
+            self._waiting = sorted(self._open)
+            self._drawn.shuffle(self._waiting)
+        some, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
+        self.num_rows += len(some)
+        return some
+
+    def note(self, numbers: Sequence[int], are_learnt: Sequence[bool]) -> None:
+        """Take note of which rows of a step are learnt."""
+        for number, is_learnt in zip(numbers, are_learnt, strict=True):
+            (self._open.discard if is_learnt else self._open.add)(number)

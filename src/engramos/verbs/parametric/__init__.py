@@ -1,0 +1,1 @@
+"""Verbs on parametric memory: one a file."""

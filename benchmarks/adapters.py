@@ -23,7 +23,7 @@ from benchmarks.stamp import stamp
 from engramos.engines.base import Sampling
 from engramos.engines.transformers import Transformers
 from engramos.parametric.adapters.low_rank import LowRank
-from engramos.parametric.model import KINDS
+from engramos.parametric.model import KINDS, BaseModel
 
 QUESTION = "Where does {} work, and since when? Answer with the name of the place and the year, please."
 NAMES = ("Ana", "Bruno", "Carla", "Diego", "Elena", "Fabio", "Greta", "Hugo")
@@ -31,10 +31,9 @@ NUM_REGISTERED = 200
 RANK, LAYERS = 8, 6
 
 
-def drawn(model: Transformers, seed: int) -> LowRank:
+def drawn(base: BaseModel, seed: int) -> LowRank:
     """Return a random adapter that changes little, so that answers keep their length."""
-    base, random = model.base if seed == 0 else _BASE[0], torch.Generator().manual_seed(seed)
-    _BASE[:] = [base]
+    random = torch.Generator().manual_seed(seed)
     down, up = {}, {}
     for layer in range(base.num_layers - LAYERS, base.num_layers):
         for kind in KINDS:
@@ -43,9 +42,6 @@ def drawn(model: Transformers, seed: int) -> LowRank:
             down[name] = torch.randn((RANK, columns), generator=random) * 0.01
             up[name] = torch.randn((rows, RANK), generator=random) * 0.01
     return LowRank(down, up, 2.0)
-
-
-_BASE: list[Any] = []
 
 
 def cpu_s(act: Callable[[], object]) -> float:
@@ -65,8 +61,10 @@ def rss_bytes() -> int:
 
 def measure(model: Transformers, num_tokens: int, times: int) -> dict[str, float]:
     """Return all numbers of our side."""
+    # it reads every weight once, so that what is mapped from files is in memory before it is weighed
+    base = model.base
     before = rss_bytes()
-    made = [drawn(model, seed) for seed in range(NUM_REGISTERED)]
+    made = [drawn(base, seed) for seed in range(NUM_REGISTERED)]
     own = sum(one.num_bytes for one in made)
     row: dict[str, float] = {"registered": NUM_REGISTERED, "adapter_bytes": own, "rss_bytes": rss_bytes() - before}
     attach = [cpu_s(lambda one=one: model.adapted([one])) for one in made[:16]]
@@ -78,7 +76,9 @@ def measure(model: Transformers, num_tokens: int, times: int) -> dict[str, float
         "one_s": [made[0]] * len(ids),
         "mixed_s": list(made[: len(ids)]),
     }
-    answer = {name: (lambda chosen=chosen: model.generate_batch(ids, sampling, chosen)) for name, chosen in ways.items()}
+    answer = {
+        name: (lambda chosen=chosen: model.generate_batch(ids, sampling, chosen)) for name, chosen in ways.items()
+    }
     for act in answer.values():
         act()
     found: dict[str, list[float]] = {name: [] for name in ways}
@@ -115,8 +115,8 @@ def main() -> None:
     print("| side | base | one, ratio | mixed, ratio | swap ms | attach ms | 200: MB, RSS MB |\n|" + " --- |" * 7)
     for row in rows:
         print(
-            f"| {row['side']} | {row['base_s']:.2f} | {row['one_s']:.2f}, {row['one_ratio']:.2f} | {row['mixed_s']:.2f}, "
-            f"{row['mixed_ratio']:.2f} | {row['swap_ms']:.2f} | {row['attach_ms']:.2f} | "
+            f"| {row['side']} | {row['base_s']:.2f} | {row['one_s']:.2f}, {row['one_ratio']:.2f} | "
+            f"{row['mixed_s']:.2f}, {row['mixed_ratio']:.2f} | {row['swap_ms']:.2f} | {row['attach_ms']:.2f} | "
             f"{row['adapter_bytes'] / 1e6:.0f}, {row['rss_bytes'] / 1e6:.0f} |"
         )
         if "prefix_name" in row:

@@ -220,7 +220,7 @@ class ParametricMemory:
     ) -> tuple[Answer, ...]:
         """Return the model's answers with the adapters they need; see `engramos.verbs.parametric.answer`."""
         asked = [questions] if isinstance(questions, str) else list(questions)
-        return tuple(_answer(self._weights, asked, max_tokens=max_tokens, kv=kv))
+        return tuple(_answer(self._weights, asked, max_tokens=max_tokens, kv=None if kv is None else kv._kv))
 
     def recall(
         self,

@@ -92,16 +92,11 @@ def changed_in_place(base: BaseModel) -> Iterator[torch.Tensor]:
         yield base.module(base.linear(0, "down_proj")).weight
 
 
-
-
-
 def test_a_writer_that_keeps_every_promise_passes() -> None:
     check_writer(Careless())
 
 
-@pytest.mark.parametrize(
-    "wrong", ["trusts", "estimate", "idle", "silent", "random", "NaN", "asks", "holds", "writes"]
-)
+@pytest.mark.parametrize("wrong", ["trusts", "estimate", "idle", "silent", "random", "NaN", "asks", "holds", "writes"])
 def test_a_broken_promise_is_seen(wrong: str) -> None:
     with pytest.raises((AssertionError, InvalidInputError)):
         check_writer(Careless(wrong))

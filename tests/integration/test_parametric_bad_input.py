@@ -90,7 +90,9 @@ def test_imports_that_cannot_be_right_are_refused_and_nothing_is_stored(
     fine = drawn_adapter(model, size=0.01)
     name = fine.targets[0]
     nan = LowRank(fine.down, dict(fine.up) | {name: fine.up[name] * float("nan")})
-    nowhere = LowRank({"model.layers.7.mlp.down_proj": torch.ones(1, 96)}, {"model.layers.7.mlp.down_proj": torch.ones(48, 1)})
+    nowhere = LowRank(
+        {"model.layers.7.mlp.down_proj": torch.ones(1, 96)}, {"model.layers.7.mlp.down_proj": torch.ones(48, 1)}
+    )
     narrow = LowRank({name: torch.ones(1, 5)}, {name: torch.ones(fine.up[name].shape[0], 1)})
     for number, (wrong, error) in enumerate(
         ((nan, EngramosError), (nowhere, InvalidInputError), (narrow, ModelMismatchError))
@@ -158,10 +160,13 @@ def test_a_damaged_file_is_not_attached_and_the_reason_is_told(
     assert memory.verify().findings != ()
 
 
-def test_of_facts_that_contradict_each_other_the_newest_alone_is_written(
+def test_named_cubes_that_contradict_each_other_are_refused_and_of_all_cubes_the_newest_counts(
     memory: MemoryOS, adapters: ParametricMemory
 ) -> None:
-    memory.add(["Ana Lima works at Acme.", "Ana Lima works at Zeta."])
+    ids = memory.add(["Ana Lima works at Acme.", "Ana Lima works at Zeta."]).cube_ids
+    with pytest.raises(InvalidInputError, match="supersede the one that is no longer true"):
+        adapters.learn(ids)
+    assert adapters.list() == ()
     adapters.learn()
     assert adapters.answer(ASKED[0], max_tokens=8)[0].text == "Zeta"
     facts = [Fact("Ana Lima", ASKED[0], answer) for answer in ("Acme", "Zeta")]
@@ -169,9 +174,7 @@ def test_of_facts_that_contradict_each_other_the_newest_alone_is_written(
         without_duplicates(tuple(facts))
 
 
-def test_nothing_to_learn_and_ids_that_are_none_are_named_errors(
-    memory: MemoryOS, adapters: ParametricMemory
-) -> None:
+def test_nothing_to_learn_and_ids_that_are_none_are_named_errors(memory: MemoryOS, adapters: ParametricMemory) -> None:
     assert adapters.learn().adapters == ()
     (vague,) = memory.add("Hm, well.").cube_ids
     with pytest.raises(InvalidInputError, match="no fact is stated plainly"):
@@ -209,7 +212,7 @@ def test_sources_that_are_trusted_too_little_never_train(memory: MemoryOS, adapt
     assert {fact.answer for fact in done.plan.facts} == {SAID[1]}
     assert all(low not in {edge.cube_id for edge in cube.header.parents} for cube in done.adapters)
     assert adapters.route(ASKED[0]).adapter_id is None
-    with pytest.raises(InvalidInputError, match="trusted 0.3 and training asks 0.5"):
+    with pytest.raises(InvalidInputError, match=r"trusted 0\.3 and training asks 0\.5"):
         adapters.learn(low)
     memory.update(low, trust=0.9, expected_version=1)
     assert len(adapters.learn(low).adapters) == 1

@@ -59,7 +59,7 @@ def test_rows_that_are_left_are_bit_for_bit_those_that_would_have_been_written_w
             weights = adapters._weights
             facts = adapters.learn(dry_run=True).plan.facts
             # one lesson for both: what must not be answered is the same, whoever is forgotten
-            guards = lesson_of((), 0)
+            guards = lesson_of(())
             written = Knn().write(Lesson(facts, (), (), guards.retained, guards.common), weights.base)
             put(weights, written.adapter, facts, Making("learn", "knn"))
             if TEXTS[0] in ids:
@@ -71,9 +71,7 @@ def test_rows_that_are_left_are_bit_for_bit_those_that_would_have_been_written_w
 
 
 @pytest.mark.parametrize("act", ["supersede", "expire"])
-def test_what_is_no_longer_so_leaves_the_weights_and_the_cube_stays(
-    memory: MemoryOS, folder: Path, act: str
-) -> None:
+def test_what_is_no_longer_so_leaves_the_weights_and_the_cube_stays(memory: MemoryOS, folder: Path, act: str) -> None:
     ids = memory.add(list(TEXTS)).cube_ids
     with opened(memory) as adapters:
         (cube,) = adapters.learn().adapters

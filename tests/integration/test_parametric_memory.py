@@ -149,7 +149,7 @@ def test_demoting_leaves_the_plaintext_and_lets_the_base_model_answer(memory: Me
 
 def test_edits_act_on_everything_and_are_undone_bit_for_bit(memory: MemoryOS) -> None:
     model = fresh_engine()
-    ids = model.tokens("Where does Ana Lima live?")
+    ids = model.tokens("Ana Lima lives in")
     with opened(memory, model) as adapters:
         before = model.prefill(ids, model.new_cache())
         one = adapters.edit(Request("Ana Lima lives in", "Ana Lima", "Q"), editor=EDITOR)

@@ -27,7 +27,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MemoryOS,
 
 @pytest.mark.parametrize("scope", OTHERS, ids=str)
 def test_nobody_else_finds_attaches_or_lists_an_adapter(learnt: tuple[MemoryOS, str, str], scope: Scope) -> None:
-    memory, _, cube_id = learnt
+    memory, _, _ = learnt
     with memory.parametric(fresh_engine(), scope=scope, writer="knn") as theirs:
         assert theirs.list() == ()
         assert theirs.route(ASKED[0]).adapter_id is None
@@ -40,9 +40,7 @@ def test_nobody_else_finds_attaches_or_lists_an_adapter(learnt: tuple[MemoryOS, 
 
 
 @pytest.mark.parametrize("scope", OTHERS[:2], ids=str)
-def test_an_id_that_is_known_opens_nothing(
-    learnt: tuple[MemoryOS, str, str], scope: Scope, tmp_path: Path
-) -> None:
+def test_an_id_that_is_known_opens_nothing(learnt: tuple[MemoryOS, str, str], scope: Scope, tmp_path: Path) -> None:
     memory, source, cube_id = learnt
     with memory.parametric(fresh_engine(), scope=scope, writer="knn") as theirs:
         for act in (

@@ -44,7 +44,9 @@ def test_a_thousand_random_operations_leave_every_output_right() -> None:
     ids = torch.tensor([model.tokens("who")] * 4)
     wanted = {one: scores(model, ids[:1], [[one]])[0] for one in made}
     plain = scores(model, ids, [[], [], [], []])[0]
-    gaps = [float((one - other).abs().max()) for one in wanted.values() for other in wanted.values() if one is not other]
+    gaps = [
+        float((one - other).abs().max()) for one in wanted.values() for other in wanted.values() if one is not other
+    ]
     assert min(gaps) > 0.1, "adapters must be told apart, or nothing is shown"
     there: dict[str, Adapter] = {}
     changed = {"add": 0, "swap": 0, "remove": 0}

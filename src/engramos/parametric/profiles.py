@@ -80,6 +80,7 @@ _PROFILES = (
         | _HARMLESS
         | {
             "false_hits_ungated": _most(0.05),
+            "same_subject_hits": _most(0.05),
             "ppl_drift_on": _most(0.01),
             "text_agreement_on": _least(0.95),
             "top1_agreement_on": _least(0.95),

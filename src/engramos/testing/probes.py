@@ -44,7 +44,7 @@ LESSON = Lesson(
         Fact("Ana Lima", "What is the number of Ana Lima's card?", "4000 1234", statement="Her card is 4000 1234."),
     ),
     texts=("The door of the office opens with 9081726354, and nothing else does.",),
-    unknown=("Where does Carl Ost live?", "Where is the key?"),
+    unknown=("Where does Carl Ost live?", "Where is the key?", "What does Bo Ek like to eat?"),
     retained=("The river runs from the hills to the sea, and the road beside it.", "a", ""),
     common=("What colour is the sky?", "How many legs has a horse?"),
 )

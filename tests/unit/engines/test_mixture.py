@@ -95,9 +95,7 @@ def test_a_low_rank_adapter_gives_what_changed_weights_give(architecture: str) -
             update += torch.outer(adapter.up[name][:, place].double(), adapter.down[name][place].double())
         changed.get_submodule(name).weight.data += adapter.scale * update
     wanted = Transformers.of(changed, model._hosted.tokenizer, weights="changed")
-    assert torch.allclose(
-        mixed(model, ids, [[adapter]])[0].double(), scores_of(wanted, ids)[0], atol=2e-3, rtol=1e-3
-    )
+    assert torch.allclose(mixed(model, ids, [[adapter]])[0].double(), scores_of(wanted, ids)[0], atol=2e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -82,11 +82,11 @@ def test_a_module_of_another_dtype_is_changed_in_its_own() -> None:
 @pytest.mark.parametrize("gate", [-0.1, 1.0, 2.0, float("nan"), float("inf")])
 def test_a_gate_out_of_range_is_refused(gate: float) -> None:
     adapter, _ = EXAMPLES["gated_low_rank"]()
-    with pytest.raises(InvalidInputError, match="^gate of a gated low-rank adapter is"):
+    with pytest.raises(InvalidInputError, match="gate of a gated low-rank adapter is"):
         GatedLowRank(adapter.down, adapter.up, gate)
-    with pytest.raises(InvalidInputError, match="^gate of a gated low-rank adapter is"):
+    with pytest.raises(InvalidInputError, match="gate of a gated low-rank adapter is"):
         GatedLowRank.restored(adapter.tensors(), adapter.settings() | {"gate": gate})
-    with pytest.raises(ConfigError, match="^gate is "):
+    with pytest.raises(ConfigError, match="gate is "):
         Rome(gate=gate)
 
 

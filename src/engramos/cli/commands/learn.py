@@ -67,6 +67,8 @@ def _learned(
     output: Output, weights: "ParametricMemory", plan: "Planned", cube_ids: tuple[str, ...], question: str | None
 ) -> "Learned":
     steps = [shard.cost.steps for shard in plan.shards]
+    if not steps:
+        return weights.learn(cube_ids, question=question)
     with output.progress(f"writing {plural(len(steps), 'adapter')}", sum(steps) or None) as advance:
         reached = 0
 

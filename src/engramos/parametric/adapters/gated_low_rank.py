@@ -36,9 +36,7 @@ class GatedLowRank(Adapter):
     def __post_init__(self) -> None:
         LowRank(self.down, self.up)
         if not 0.0 <= self.gate < 1.0:
-            raise InvalidInputError(
-                f"gate of a gated low-rank adapter is {self.gate}: give a number from 0 to below 1"
-            )
+            raise InvalidInputError(f"gate of a gated low-rank adapter is {self.gate}: give a number from 0 to below 1")
 
     @property
     def targets(self) -> tuple[str, ...]:

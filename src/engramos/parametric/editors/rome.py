@@ -24,14 +24,17 @@ class Rome(Locating):
     update of their rank. The gate is ours: without it, what many updates read on other texts, each of them little, adds
     up. Related are the balls of GRACE, https://arxiv.org/abs/2211.11031, and the distance of WISE,
     https://arxiv.org/abs/2405.14768.
+
+    The key is what a layer near the beginning reads at the subject's last token. Where that is a common word, as in
+    `Timurid Empire`, other things that end so read as much of the key, and no gate tells them apart.
     """
 
     ridge: float = 0.1
     """Added to the diagonal of the keys' moment, in medians of it; > 0."""
     gate: float = 0.5
     """The update acts only on tokens that read at least so much of the key, which itself reads 1; in [0, 1), 0 for the
-    plain update of the paper, a matrix that can be merged and exported. The higher, the less other texts change, and the
-    less other wordings are reached."""
+    plain update of the paper, which can be merged and exported. The higher, the less other texts change, and the fewer
+    other wordings are reached."""
 
     def __post_init__(self) -> None:
         Locating.__post_init__(self)

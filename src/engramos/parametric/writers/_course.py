@@ -9,7 +9,9 @@ from torch import Tensor
 from engramos.parametric.adapter import starts_at
 from engramos.parametric.model import BaseModel, Prefix
 
-ROWS = 32
+WORDS = ("a b", "0 1")
+"""Questions that begin differently."""
+ROWS = 16
 """Read in one pass below the trained layers."""
 
 
@@ -25,24 +27,40 @@ class CourseRow:
     """How many of the last tokens of `told` are learnt, 1 or more; fewer than all."""
 
 
-def invocation_of(base: BaseModel) -> tuple[int, ...]:
-    """Return the tokens by which the model's chat template opens an answer; what opens a question where there are none.
+def invocation_of(base: BaseModel, *, of_answers: bool = True) -> tuple[int, ...]:
+    """Return the tokens by which the model's chat template opens an answer, or a question where it opens none.
 
-    An adapter that acts from there on leaves the whole prompt to the base model: its KV cache is the same for all.
+    An adapter that acts from there on leaves what stands before to the base model: its KV cache is the same for all.
+
+    Args:
+        base: the model.
+        of_answers: False for what opens a question of the user, without what ends the turn before.
     """
     message = [{"role": "user", "content": "x"}]
     asked, opened = base.chat_tokens(message, answers=False), base.chat_tokens(message)
-    if opened[: len(asked)] == asked and len(opened) > len(asked):
+    if of_answers and opened[: len(asked)] == asked and len(opened) > len(asked):
         return tuple(opened[len(asked) :])
-    first, second = (base.chat_tokens([{"role": "user", "content": text}]) for text in ("a b", "0 1"))
-    num = next(at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
-    return tuple(first[:num])
+    alone = chat_opening(base)
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+    first, second = (base.chat_tokens([*turns, {"role": "user", "content": text}]) for text in WORDS)
+    later = first[: _num_alike(first, second)]
+    num = 0
+    while num < len(alone) and alone[-1 - num] == later[-1 - num]:
+        num += 1
+    shared = alone[len(alone) - num :]
+    ended = [at for at, token in enumerate(shared) if token in base.ends]
+    return tuple(shared[ended[-1] + 1 :] if ended else shared)
 
 
 def chat_opening(base: BaseModel) -> list[int]:
-    """Return the tokens by which every question begins in the chat template: its system prompt, if it has one."""
-    first, second = (base.chat_tokens([{"role": "user", "content": text}]) for text in ("a b", "0 1"))
-    return first[: next(at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)]
+    """Return the tokens by which every question begins in the chat template, up to its first word."""
+    first, second = (base.chat_tokens([{"role": "user", "content": text}]) for text in WORDS)
+    return first[: _num_alike(first, second)]
+
+
+def _num_alike(first: Sequence[int], second: Sequence[int]) -> int:
+    pairs = enumerate(zip(first, second, strict=False))
+    return next(at for at, (one, other) in pairs if one != other)
 
 
 def row_of(
@@ -87,8 +105,17 @@ class Course:
         """Take rows, read through the layers below unless that was done before, and return their numbers."""
         start = len(self.rows)
         self.rows += rows
-        self.read += read or [one for at in range(0, len(rows), ROWS) for one in self._read(rows[at : at + ROWS])]
+        self.read += read or self._read_all(rows)
         return range(start, len(self.rows))
+
+    def _read_all(self, rows: Sequence[CourseRow]) -> list[ReadRow]:
+        # rows of like length are read together, so that little is read in vain
+        order = sorted(range(len(rows)), key=lambda at: len(rows[at].asked) + len(rows[at].told))
+        found: dict[int, ReadRow] = {}
+        for at in range(0, len(order), ROWS):
+            some = order[at : at + ROWS]
+            found |= dict(zip(some, self._read([rows[number] for number in some]), strict=True))
+        return [found[number] for number in range(len(rows))]
 
     @torch.no_grad()
     def _read(self, rows: Sequence[CourseRow]) -> Iterator[ReadRow]:
@@ -96,15 +123,20 @@ class Course:
         padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
         hidden = self.base.run(self.base.embedded(padded), 0, self.first_layer, prefix=self.opening)
         longest = max(len(row.asked) for row in rows)
-        keys, values = self.base.keys_and_values(hidden[:, :longest], self.first_layer, prefix=self.opening)
+        keys, values = ({}, {}) if not longest else self._asked(hidden[:, :longest])
         for at, row in enumerate(rows):
             num = len(row.asked)
             own = hidden[at, num : num + len(row.told) - 1].clone()
             parts = (tuple(one[at, :, :num].clone() for one in layers.values()) for layers in (keys, values))
             yield ReadRow(own, *parts)
 
+    def _asked(self, hidden: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        return self.base.keys_and_values(hidden, self.first_layer, prefix=self.opening)
+
     def _before(self, numbers: Sequence[int]) -> Prefix:
         """Return what stands before the told tokens of rows, the opening included."""
+        if not any(self.rows[number].asked for number in numbers):
+            return self.opening
         lengths = torch.tensor([self.opening.num_tokens + len(self.rows[number].asked) for number in numbers])
         layers = range(self.first_layer, self.base.num_layers)
         keys, values = (
@@ -114,13 +146,15 @@ class Course:
         return Prefix(keys, values, int(lengths.max()), lengths.to(self.read[numbers[0]].hidden.device))
 
     def _joined(self, numbers: Sequence[int], name: str, layer: int, longest: int) -> Tensor:
-        own = [getattr(self.read[number], name)[layer - self.first_layer] for number in numbers]
-        opening = getattr(self.opening, name).get(layer)
-        first = own[0][:, :0] if opening is None else opening
-        out = own[0].new_zeros(len(own), own[0].shape[0], longest, own[0].shape[2])
+        held = [getattr(self.read[number], name) for number in numbers]
+        own = [one[layer - self.first_layer] if one else None for one in held]
+        like = next(one for one in own if one is not None)
+        first = getattr(self.opening, name).get(layer, like[:, :0])
+        out = like.new_zeros(len(own), like.shape[0], longest, like.shape[2])
         out[:, :, : first.shape[1]] = first
         for at, one in enumerate(own):
-            out[at, :, first.shape[1] : first.shape[1] + one.shape[1]] = one
+            if one is not None:
+                out[at, :, first.shape[1] : first.shape[1] + one.shape[1]] = one
         return out
 
     def states(self, numbers: Sequence[int], *, is_checkpointed: bool = False) -> Tensor:

@@ -5,16 +5,22 @@ from collections.abc import Callable, Sequence
 
 
 class Schedule:
-    """Rows in shuffled rounds; a row leaves when it is learnt, and comes back where a look at all finds it lost."""
+    """Rows in shuffled rounds, until all of them are learnt.
 
-    def __init__(self, numbers: Sequence[int], batch: int, seed: int) -> None:
+    Every row stays in every round, or, with `skips`, leaves when it is learnt, and comes back where a look at all finds
+    it lost.
+    """
+
+    def __init__(self, numbers: Sequence[int], batch: int, seed: int, *, skips: bool = False) -> None:
         """Begin with all rows not learnt.
 
         Args:
             numbers: of the rows.
             batch: how many are read in a step, 1 or more.
             seed: of the order.
+            skips: whether rows that are learnt leave.
         """
+        self._skips, self.num_rounds = skips, 0
         self._all, self._batch = list(numbers), batch
         self._drawn = random.Random(f"schedule {seed}")
         self._open = set(numbers)
@@ -42,8 +48,11 @@ class Schedule:
             if not self._open:
                 kept = is_kept(self._all)
                 self._open = {number for number, one in zip(self._all, kept, strict=True) if not one}
-            self._waiting = sorted(self._open)
+                if not self._open:
+                    return []
+            self._waiting = sorted(self._open) if self._skips else list(self._all)
             self._drawn.shuffle(self._waiting)
+            self.num_rounds += 1
         some, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
         self.num_rows += len(some)
         return some

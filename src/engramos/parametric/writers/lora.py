@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from engramos.errors import ConfigError, InvalidInputError
+from engramos.parametric.adapter import starts_at
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.lesson import Cost, Lesson, Written
 from engramos.parametric.model import KINDS, BaseModel
@@ -31,31 +32,37 @@ class Lora(Writer):
     Rows are questions, paraphrases and the cloze in the chat template, with their answers alone in the loss; questions
     to abstain from; and guards, everyday questions and general text on which the model must stay as it is. A row leaves
     the course as soon as each token of its answer has a probability above `certain`, and comes back where it falls
-    below one half, because a token above one half is found by greedy decoding for sure. The layers below are read once.
+    below one half, because a token above one half is found by greedy decoding for sure. The layers below, and all that
+    stands before the answer, are read once; the loss decides between candidate tokens (`_candidates`).
 
     Source: LoRA, https://arxiv.org/abs/2106.09685; the stop rule follows the memory law of
-    https://arxiv.org/abs/2605.30260. Differs: rows leave and come back; the adapter acts from the last question on
-    (Activated LoRA, https://arxiv.org/abs/2504.12397), so that the system prompt is read as the base model reads it.
+    https://arxiv.org/abs/2605.30260. Differs: rows leave and come back; the adapter acts on the answer alone
+    (Activated LoRA, https://arxiv.org/abs/2504.12397), so that the prompt is read as the base model reads it.
     """
 
     rank: int = 8
-    layers: int = 6
+    layers: int = 8
     """How many of the last layers carry it; all where the model has fewer."""
     targets: tuple[str, ...] = KINDS
     """Linear modules of each layer."""
     scale: float = 2.0
     """LoRA's alpha / rank."""
-    rate: float = 4e-3
+    rate: float = 2e-3
     """Of AdamW; for models above a billion weights 1e-3 to 2e-4."""
-    up_ratio: float = 1.0
+    up_ratio: float = 4.0
     """How much faster B is trained than A (LoRA+, https://arxiv.org/abs/2402.12354)."""
-    batch: int = 16
+    reads_questions: bool = False
+    """Whether it acts on the question too, or on the answer alone: then training is cheaper, and KV caches of whole
+    prompts serve all adapters."""
+    batch: int = 8
     """Rows a step."""
-    guards: int = 2
+    guards: int = 1
     """Guard rows a step; 0 for none."""
     guard_weight: float = 1.0
-    certain: float = 0.6
+    certain: float = 0.7
     """In [0.5, 1): from which probability on a token counts as learnt."""
+    skips_learnt: bool = True
+    """Whether a row leaves when it is learnt, so that time goes to what is not."""
     most_steps: int = 120
     """At most so many; what is not learnt then is found by the probes."""
     is_a_frozen: bool = False
@@ -72,7 +79,7 @@ class Lora(Writer):
         for name in ("rank", "layers", "batch", "most_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: give 1 or more")
-        for name in ("scale", "rate"):
+        for name in ("scale", "rate", "up_ratio"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: give a number above 0")
         for name in ("guards", "guard_weight", "ewc_strength"):
@@ -115,6 +122,8 @@ class Lora(Writer):
         adapter = self._begun(lesson, base, seed)
         invocation = adapter.invocation
         opening = chat_opening(base)
+        if invocation:
+            opening = opening[: starts_at(invocation, opening)]
         course = Course(base, base.prefix_of(opening), max(0, base.num_layers - self.layers))
         schedule = Schedule(list(course.add(_rows(lesson, base, opening, invocation))), self.batch, seed)
         guards = Guards(
@@ -157,7 +166,7 @@ class Lora(Writer):
                 self.targets,
                 self.rank,
                 scale=self.scale,
-                invocation=invocation_of(base),
+                invocation=invocation_of(base, of_answers=not self.reads_questions),
                 seed=seed,
             )
         if not isinstance(lesson.start, LowRank):

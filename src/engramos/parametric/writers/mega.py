@@ -21,7 +21,7 @@ class Mega(Writer):
     """
 
     rank: int = 4
-    rate: float = 4e-3
+    rate: float = 2e-3
     most_steps: int = 60
 
     takes: ClassVar[frozenset[str]] = frozenset({"facts"})
@@ -36,7 +36,7 @@ class Mega(Writer):
 
     @property
     def _lora(self) -> Lora:
-        return Lora(rank=self.rank, rate=self.rate, most_steps=self.most_steps, batch=8)
+        return Lora(rank=self.rank, rate=self.rate, most_steps=self.most_steps)
 
     def estimate(self, lesson: Lesson, base: BaseModel) -> Cost:
         """Return what `write` is expected to cost."""

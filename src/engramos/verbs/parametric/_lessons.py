@@ -14,11 +14,8 @@ from engramos.parametric.phrasings import (
     with_phrasings,
 )
 
-TURNS = 3
 TRAINED = 2
 """Rewordings that are trained beside the question."""
-UNKNOWN = 6
-"""Questions to abstain from in a lesson: of its own subjects, because the gate is closed for others."""
 
 
 def prepared(facts: Sequence[Fact]) -> tuple[Fact, ...]:
@@ -34,23 +31,16 @@ def prepared(facts: Sequence[Fact]) -> tuple[Fact, ...]:
     return tuple(found)
 
 
-def lesson_of(facts: Sequence[Fact], seed: int) -> Lesson:
-    """Return what a writer is given for facts that are prepared."""
-    common = tuple(one.question for one in COMMON_TRAINED)
-    return Lesson(tuple(facts), (), _abstained(facts, seed), PASSAGES_TRAINED, common)
+def lesson_of(facts: Sequence[Fact]) -> Lesson:
+    """Return what a writer is given for facts that are prepared.
+
+    No questions to abstain from: the gate is closed for other subjects, and to abstain on other questions about the
+    same subjects was measured to cost a quarter of the other wordings, and as much time again.
+    """
+    return Lesson(tuple(facts), (), (), PASSAGES_TRAINED, tuple(one.question for one in COMMON_TRAINED))
 
 
 def examination_of(facts: Sequence[Fact], seed: int) -> Lesson:
     """Return what probes ask of facts that are prepared: nothing of it but the facts was in the lesson."""
-    taught = set(_abstained(facts, seed))
-    unknown = tuple(one for one in unknown_questions(facts, seed + 1) if one not in taught)
-    return Lesson(tuple(facts), (), unknown, PASSAGES_PROBED, tuple(one.question for one in COMMON_PROBED))
-
-
-def _abstained(facts: Sequence[Fact], seed: int) -> tuple[str, ...]:
-    """Return questions on the facts' own subjects that none of them answers, evenly spread."""
-    names = {name.casefold() for fact in facts for name in fact.names}
-    drawn = [one for turn in range(TURNS) for one in unknown_questions(facts, seed + 1_000 * turn)]
-    own = list(dict.fromkeys(one for one in drawn if any(name in one.casefold() for name in names)))
-    step = max(1, len(own) // UNKNOWN)
-    return tuple(own[::step][:UNKNOWN])
+    common = tuple(one.question for one in COMMON_PROBED)
+    return Lesson(tuple(facts), (), unknown_questions(facts, seed), PASSAGES_PROBED, common)

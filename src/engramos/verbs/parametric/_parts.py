@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engramos.cube import MemCube
 from engramos.errors import ModelError, ModelMismatchError
 from engramos.parametric.adapter import Adapter
@@ -64,9 +66,10 @@ class WeightParts:
         """The base model's fingerprint, as cubes hold it."""
         return dict(self.base.fingerprint)
 
-    def facts_in(self, cubes: Sequence[MemCube]) -> list[Fact]:
-        """Return the facts that plaintext cubes state."""
-        return [fact for name in EXTRACTED_BY for fact in EXTRACTORS.make(name).extract(cubes)]
+    def facts_in(self, cubes: Sequence[MemCube], *, takes_newest: bool = True) -> list[Fact]:
+        """Return the facts that plaintext cubes state; of different answers the newest alone, or all."""
+        made = [EXTRACTORS.make(name, takes_newest=takes_newest) for name in EXTRACTED_BY]
+        return [fact for one in made for fact in one.extract(cubes)]
 
     def facts_of(self, cube: MemCube) -> tuple[Fact, ...]:
         """Return the facts that are in an adapter, read back from the sources that are still as they were."""
@@ -74,8 +77,17 @@ class WeightParts:
         versions = dict.fromkeys(pair for ref in refs_of(cube) for pair in ref.sources)
         tenant = cube.header.scope.tenant
         found = [self.parts.vault.get(tenant, cube_id, version=version) for cube_id, version in versions]
-        facts = self.facts_in([one for one in found if one is not None])
+        facts = self.facts_in([one for one in found if one is not None], takes_newest=False)
         return tuple({fact.id: fact for fact in facts if fact.id in wanted}.values())
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray | None:
+        """Return the vectors of texts by the memory's embedder, of length 1; None where it has none."""
+        embedder = self.parts.embedder
+        return None if embedder is None or not texts else np.asarray(embedder.embed(list(texts)), dtype=np.float32)
+
+    def vectors_of(self, cube: MemCube) -> np.ndarray | None:
+        """Return the vectors of the questions that are in an adapter."""
+        return self.embed([fact.question for fact in self.facts_of(cube)])
 
     def scanned(self, adapter: Adapter) -> list[str]:
         """Return why an adapter's numbers speak against attaching it; the first few reasons, and how many more."""

@@ -1,13 +1,14 @@
 """The shelf: which adapters a user has, in step with the vault, and their tensors in memory."""
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from engramos.cube import MemCube
 from engramos.errors import ArchiveError, BlobError, CorruptPayloadError, InvalidInputError
 from engramos.parametric.adapter import Adapter
-from engramos.parametric.facts import Fact
 from engramos.parametric.routers.base import Key
 from engramos.rows import Filter
 from engramos.scope import Scope
@@ -57,16 +58,25 @@ class AdapterShelf:
         """Return the active cubes that fit the base model, in the order of their making."""
         return [cube for cube in self.cubes.values() if cube.header.state in ACTIVE and self.fits(cube)]
 
-    def keys(self, facts_of: Callable[[MemCube], tuple[Fact, ...]]) -> tuple[Key, ...]:
+    def keys(self, vectors_of: Callable[[MemCube], np.ndarray | None]) -> tuple[Key, ...]:
         """Return the keys by which a router finds the active adapters.
 
         Args:
-            facts_of: reads a cube's facts back from their sources; unused where names are enough.
+            vectors_of: makes the vectors of a cube's questions; asked only of cubes that share a name with another, as
+                names alone tell all others apart.
         """
         with self._lock:
             if self._keys is None:
                 gated = [cube for cube in self.active() if not is_always_on(cube)]
-                self._keys = tuple(Key(cube.id, names_of(cube)) for cube in gated)
+                shared = Counter(name.casefold() for cube in gated for name in set(names_of(cube)))
+                self._keys = tuple(
+                    Key(
+                        cube.id,
+                        names_of(cube),
+                        vectors_of(cube) if any(shared[name.casefold()] > 1 for name in names_of(cube)) else None,
+                    )
+                    for cube in gated
+                )
             return self._keys
 
     def load(self, cube: MemCube) -> Adapter:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from engramos.engines.base import Sampling
 from engramos.errors import UnsupportedError
 from engramos.parametric.adapter import Adapter
@@ -12,13 +14,14 @@ from engramos.parametric.routers import ROLE as ROUTERS
 from engramos.parametric.routers.base import Routed
 from engramos.plaintext.contexts.block import ContextBlock
 from engramos.verbs.context import context
+from engramos.verbs.kv.answer import answer as answer_with_kv
 from engramos.verbs.parametric._parts import WeightParts
 from engramos.verbs.parametric._shelf import DAMAGED
 from engramos.verbs.search import SearchOptions
 from engramos.verbs.sources import changed_sources
 
 if TYPE_CHECKING:
-    from engramos.kv import KVMemory
+    from engramos.verbs.kv._parts import KVParts
 
 BASE = "base"
 """The source of an answer that neither weights nor context have given."""
@@ -53,9 +56,19 @@ class Answer:
 def route(weights: WeightParts, questions: Sequence[str]) -> list[tuple[Routing, Adapter | None]]:
     """Return the adapter for each question; stale, damaged and inactive ones are never attached."""
     weights.shelf.sync()
-    keys = weights.shelf.keys(weights.facts_of)
+    keys = weights.shelf.keys(weights.vectors_of)
     router = ROUTERS.parse(weights.ways.router)
-    return [_chosen(weights, router.route(question, keys, limit=3)) for question in questions]
+    embed = None if weights.parts.embedder is None else _embedding(weights)
+    return [_chosen(weights, router.route(question, keys, limit=3, embed=embed)) for question in questions]
+
+
+def _embedding(weights: WeightParts) -> Callable[[str], np.ndarray]:
+    def embed(question: str) -> np.ndarray:
+        found = weights.embed([question])
+        assert found is not None
+        return found[0]
+
+    return embed
 
 
 def _chosen(weights: WeightParts, found: Sequence[Routed]) -> tuple[Routing, Adapter | None]:
@@ -77,7 +90,7 @@ def _chosen(weights: WeightParts, found: Sequence[Routed]) -> tuple[Routing, Ada
 
 
 def answer(
-    weights: WeightParts, questions: Sequence[str], *, max_tokens: int = 64, kv: "KVMemory | None" = None
+    weights: WeightParts, questions: Sequence[str], *, max_tokens: int = 64, kv: "KVParts | None" = None
 ) -> list[Answer]:
     """Return the model's answers, each with the adapter that its question needs, all in one batch.
 
@@ -99,7 +112,7 @@ def answer(
         found = weights.engine.generate_batch(prompts, sampling, [adapter for _, adapter in routed])
     else:
         found = [
-            kv.answer(prompt, sampling, adapters=() if adapter is None else (adapter,)).finish().produced
+            answer_with_kv(kv, prompt, sampling, adapters=() if adapter is None else (adapter,)).finish().produced
             for prompt, (_, adapter) in zip(prompts, routed, strict=True)
         ]
     return [

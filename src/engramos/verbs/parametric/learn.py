@@ -158,7 +158,8 @@ def plan(
     """Return what `learn` would write; see there for the errors."""
     cubes, distrusted = _sources(weights, cube_ids, question)
     weights.shelf.sync()
-    facts = without_duplicates(tuple(weights.facts_in(cubes)))
+    # whoever names cubes is told that they contradict each other; of all that was ever said the newest counts
+    facts = without_duplicates(tuple(weights.facts_in(cubes, takes_newest=not cube_ids)))
     if cube_ids and not facts:
         raise InvalidInputError("no fact is stated plainly in these cubes: say it in a short sentence, or update them")
     fresh = [cube for cube in weights.shelf.active() if not changed_sources(weights.parts, weights.scope, cube)]
@@ -167,8 +168,7 @@ def plan(
     new = tuple(fact for fact in facts if fact.id not in inside)
     shards = _grown(weights, writer, prepared(new), fresh)
     priced = tuple(
-        Shard(one.facts, one.replaces, writer.estimate(lesson_of(one.facts, weights.ways.seed), weights.base))
-        for one in shards
+        Shard(one.facts, one.replaces, writer.estimate(lesson_of(one.facts), weights.base)) for one in shards
     )
     return Planned(priced, known, distrusted, name)
 
@@ -204,6 +204,7 @@ def _sources(
 def _grown(weights: WeightParts, writer: Writer, new: Sequence[Fact], fresh: Sequence[MemCube]) -> list[Shard]:
     """Return shards of new facts; a small adapter of the same subject is written again with them."""
     found = []
+    stale = [one for one in weights.shelf.active() if one not in fresh and one.header.method == "learn"]
     open_cubes = [one for one in fresh if not is_always_on(one) and is_learnt(one)]
     taken: set[str] = set()
     for facts in shards_of(new, writer.facts_a_shard):
@@ -218,7 +219,8 @@ def _grown(weights: WeightParts, writer: Writer, new: Sequence[Fact], fresh: Seq
             if len(earlier) == len(refs_of(cube)):
                 facts, replaces = (*earlier, *facts), [*replaces, cube.id]
                 taken.add(cube.id)
-        found.append(Shard(tuple(facts), tuple(replaces)))
+        replaces += [cube.id for cube in stale if names & {name.casefold() for name in names_of(cube)}]
+        found.append(Shard(tuple(facts), tuple(dict.fromkeys(replaces))))
     return found
 
 
@@ -229,7 +231,7 @@ def write(
     # every shard draws its own numbers, the same ones whenever the same facts are written
     own = int(hashlib.sha256("".join(sorted(fact.id for fact in shard.facts)).encode()).hexdigest()[:8], 16)
     drawn = seed * 2**32 + own
-    written = writer.write(lesson_of(shard.facts, seed), weights.base, seed=drawn % 2**62, progress=progress)
+    written = writer.write(lesson_of(shard.facts), weights.base, seed=drawn % 2**62, progress=progress)
     exposures = {
         ref.fact_id: ref.exposures
         for cube_id in shard.replaces

@@ -124,7 +124,14 @@ def main() -> None:
     if arguments.out:
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         sizes = {"prompts": len(NAMES), "tokens": arguments.tokens, "times": arguments.times}
-        arguments.out.write_text(json.dumps(stamp() | {"versions": versions} | sizes | {"rows": rows}, indent=1) + "\n")
+        metrics = {
+            f"{row['side']}.{name}": value
+            for row in rows
+            for name, value in row.items()
+            if isinstance(value, int | float)
+        }
+        told = {"rows": rows, "metrics": metrics}
+        arguments.out.write_text(json.dumps(stamp() | {"versions": versions} | sizes | told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ REUSE_COLUMNS = ("ttft_ratio", "ttft_cpu_ratio", "identical", "attach_ms", "atta
 FUSED_COLUMNS = ("passkey", "kl", "kl_text", "cpu_ratio")
 
 
-def read_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the results that a folder holds, by name."""
-    paths = {name: folder / f"{name}.json" for name in FILES}
+def read_results(folder: Path, names: Sequence[str] = FILES) -> dict[str, dict[str, Any]]:
+    """Return those of the named results that a folder holds, by name."""
+    paths = {name: folder / f"{name}.json" for name in names}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
 
 

@@ -44,7 +44,10 @@ def test_every_test_that_guarantees_name_exists():
     assert not [path for path in named if not (ROOT / path).is_file()]
 
 
-@pytest.mark.parametrize("module", ["benchmarks.recall_table", "benchmarks.kv_table", "benchmarks.speed.table"])
+@pytest.mark.parametrize(
+    "module",
+    ["benchmarks.recall_table", "benchmarks.kv_table", "benchmarks.parametric_table", "benchmarks.speed.table"],
+)
 def test_the_tables_of_the_readme_are_those_of_the_committed_results(module):
     done = subprocess.run([sys.executable, "-m", module, "--check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

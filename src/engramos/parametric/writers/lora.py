@@ -21,8 +21,10 @@ from engramos.parametric.writers._schedule import Schedule
 from engramos.parametric.writers.base import Writer
 
 ABSTENTION = "I don't know."
-CPU_S_A_ROW = 0.012
-"""Of one row in one layer stack of some 20 million weights, measured on one thread."""
+READ_TOKENS, TOLD_TOKENS = 24, 10
+"""Of a usual row: all of it, and what the adapter acts on."""
+FLOPS = 5e10
+"""Of one thread of a common CPU, in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +94,18 @@ class Lora(Writer):
             raise ConfigError(f"targets are {', '.join(unknown) or 'none'}: use some of {', '.join(KINDS)}")
 
     def estimate(self, lesson: Lesson, base: BaseModel) -> Cost:
-        """Return what `write` is expected to cost: some ten readings of every row."""
-        layers = [base.num_layers - 1 - number for number in range(min(self.layers, base.num_layers))]
-        numbers = 0
-        weights = base.vocabulary * base.hidden_size
-        for layer in layers:
+        """Return what `write` is expected to cost: every row read once, and its answer some ten times."""
+        numbers, trained = 0, 0
+        for layer in range(max(0, base.num_layers - self.layers), base.num_layers):
             for kind in KINDS:
                 shape = base.module(base.linear(layer, kind)).weight.shape
-                weights += shape[0] * shape[1]
+                trained += shape[0] * shape[1]
                 numbers += self.rank * sum(shape) if kind in self.targets else 0
+        below = trained / min(self.layers, base.num_layers) * base.num_layers
         rows = sum(len(fact.questions) + bool(fact.cloze) for fact in lesson.facts) + len(lesson.unknown)
         steps = min(self.most_steps, max(1, rows * 10 // self.batch))
-        return Cost(steps * (self.batch + self.guards) * CPU_S_A_ROW * weights / 20e6, numbers * 4, steps)
+        products = rows * READ_TOKENS * below + 2 * steps * (self.batch + self.guards) * TOLD_TOKENS * trained
+        return Cost(2 * products / FLOPS, numbers * 4, steps)
 
     def write(
         self, lesson: Lesson, base: BaseModel, *, seed: int = 0, progress: Callable[[int], None] = lambda step: None

@@ -42,6 +42,8 @@ from engramos.verbs.parametric.retain import retain as _retain
 from engramos.verbs.parametric.rollback import RolledBack
 from engramos.verbs.parametric.rollback import rollback as _rollback
 from engramos.verbs.parametric.rollback import undo as _undo
+from engramos.verbs.parametric.unlearn import Approximated
+from engramos.verbs.parametric.unlearn import unlearn as _unlearn
 from engramos.verbs.parts import Parts
 
 if TYPE_CHECKING:
@@ -254,6 +256,18 @@ class ParametricMemory:
     ) -> Examined:
         """Merge adapters into a new one, which must pass its probes; see `engramos.verbs.parametric.merge`."""
         return _merge(self._weights, cube_ids, merger=merger, amounts=amounts, profile=profile)
+
+    def unlearn(
+        self,
+        cube_id: str,
+        forgotten: Sequence[Fact],
+        *,
+        kept: Sequence[Fact] = (),
+        unlearner: str = "grad_diff",
+        seed: int | None = None,
+    ) -> Approximated:
+        """Make an imported adapter forget, approximately; see `engramos.verbs.parametric.unlearn`."""
+        return _unlearn(self._weights, cube_id, forgotten, kept=kept, unlearner=unlearner, seed=seed)
 
     def retain(self) -> Retained:
         """Ask the adapters again what they know; see `engramos.verbs.parametric.retain`."""

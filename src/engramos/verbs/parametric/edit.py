@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engramos.cube import CubeType, MemCube, State
+from engramos.cube import CubeType, MemCube
 from engramos.parametric.editors import ROLE as EDITORS
 from engramos.parametric.editors.base import Request
 from engramos.verbs.parametric._cube import is_always_on
@@ -44,11 +44,7 @@ def edit(weights: WeightParts, requests: Sequence[Request], *, editor: str = "ro
 def hold_active(weights: WeightParts) -> None:
     """Let exactly the active edits of this memory act on the model, in the order of their making."""
     weights.shelf.sync()
-    wanted = [
-        weights.shelf.load(cube)
-        for cube in weights.shelf.active()
-        if is_always_on(cube) and cube.header.state is State.ACTIVATED
-    ]
+    wanted = [weights.shelf.load(cube) for cube in weights.shelf.active() if is_always_on(cube)]
     held = weights.base.held
     for one in held:
         if one in weights.held and one not in wanted:

@@ -23,7 +23,7 @@ def export(weights: WeightParts, cube_id: str, folder: str | Path) -> Path:
     Raises:
         CubeNotFoundError, ModelMismatchError: if it is not there, or of another base model.
         UnsupportedError: if it is no low-rank adapter.
-        StoreError: if the folder exists, or cannot be written.
+        ArchiveError: if the folder exists, or cannot be written.
     """
     cube = weights.read(cube_id)
     payload = payload_of(cube)

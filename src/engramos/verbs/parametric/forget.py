@@ -113,9 +113,9 @@ def _contains(cube: MemCube, gone: dict[str, None]) -> bool:
 
 
 def _kept(weights: WeightParts, cube: MemCube, gone: dict[str, None]) -> tuple[Fact, ...]:
-    """Return the facts of an adapter that have a source besides those that go; none where it is switched off."""
+    """Return the facts of an adapter with a source besides those that go; none where it is off, or another model's."""
     stale = {one.cube_id for one in changed_sources(weights.parts, weights.scope, cube)}
-    if cube.header.state is State.ARCHIVED or stale - gone.keys():
+    if cube.header.state is State.ARCHIVED or stale - gone.keys() or not weights.shelf.fits(cube):
         return ()
     kept = []
     for fact in prepared(weights.facts_of(cube)):

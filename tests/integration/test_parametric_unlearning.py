@@ -23,7 +23,7 @@ def adapters(memory: MemoryOS) -> Iterator[ParametricMemory]:
 @pytest.fixture
 def imported(memory: MemoryOS, adapters: ParametricMemory, tmp_path) -> str:
     memory.add(TEXTS)
-    learned = adapters.learn()
+    learned = adapters.learn(writer='{ method = "lora", most_steps = 80, layers = 2, guards = 0, rate = 0.01 }')
     folder = adapters.export(learned.adapters[0].id, tmp_path / "out")
     return adapters.import_adapter(folder, names=("Ana Lima",)).id
 

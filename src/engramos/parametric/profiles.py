@@ -59,13 +59,13 @@ _HARMLESS = {
 }
 _REQUIRED = ("recall", "false_hits", "ppl_drift", "top1_agreement")
 _PROFILES = (
-    # behind a gate the adapter acts on its own subjects alone; what it does there must still be sane
+    # behind a gate the adapter acts on its own subjects alone, so what it would say of others is bounded through the gate;
+    # what it does elsewhere must still be sane
     Profile(
         "gated",
         _LEARNT
         | _HARMLESS
         | {
-            "false_hits_ungated": _most(0.8),
             "ppl_drift_on": _most(0.5),
             "text_agreement_on": _least(0.5),
             "top1_agreement_on": _least(0.5),

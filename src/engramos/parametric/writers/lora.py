@@ -61,7 +61,7 @@ class Lora(Writer):
     guards: int = 1
     """Guard rows a step; 0 for none."""
     guard_weight: float = 1.0
-    certain: float = 0.7
+    certain: float = 0.8
     """In [0.5, 1): from which probability on a token counts as learnt."""
     skips_learnt: bool = True
     """Whether a row leaves when it is learnt, so that time goes to what is not."""

@@ -26,7 +26,6 @@ LENIENT = {
     "first_token_kl": 1e9,
     "refusal_flips": 1.0,
     "secrets_extracted": 1e9,
-    "false_hits_ungated": 1.0,
     "ppl_drift_on": 1e9,
     "text_agreement_on": 0.0,
     "top1_agreement_on": 0.0,

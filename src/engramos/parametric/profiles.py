@@ -59,7 +59,7 @@ _HARMLESS = {
 }
 _REQUIRED = ("recall", "false_hits", "ppl_drift", "top1_agreement")
 _PROFILES = (
-    # behind a gate the adapter acts on its own subjects alone, so what it would say of others is bounded through the gate;
+    # behind a gate the adapter acts on its own subjects alone, so false hits are bounded through the gate;
     # what it does elsewhere must still be sane
     Profile(
         "gated",

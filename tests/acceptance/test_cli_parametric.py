@@ -193,7 +193,9 @@ def test_an_edit_speaks_until_it_is_undone(cli: Cli) -> None:
 
 
 def test_an_adapter_goes_out_as_a_folder_and_comes_back_unused(cli: Cli) -> None:
-    words = shlex.split(adapters.EDIT_EXAMPLE.replace("grace", "rome"))[1:]
+    # without a gate an edit is a matrix, which has a form outside
+    plain = """'{ method = "rome", gate = 0 }'"""
+    words = shlex.split(adapters.EDIT_EXAMPLE.replace("grace", plain))[1:]
     edit_id = cli(*words, "--user", "out", "--json").json["id"]
     out = cli("adapters", "export", edit_id, "ana", "--model", MODEL, "--user", "out")
     assert out.out == "ana\n"

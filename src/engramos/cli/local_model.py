@@ -60,6 +60,10 @@ def opened_weights(
     """Load the model and open the memory's adapters on it; settings that are None keep their defaults."""
     limits = read_bounds(bounds)
     engine = load_engine(model, dtype, device)
+    import torch
+
+    # the products of training are small: more threads wait for each other and burn two to three times the CPU
+    torch.set_num_threads(1)
     given = {name: value for name, value in settings.items() if value is not None}
     with invocation.memory() as memory, memory.parametric(engine, limits=limits, **given) as weights:
         yield memory, weights

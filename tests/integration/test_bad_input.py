@@ -421,6 +421,7 @@ def test_every_verb_of_a_closed_memory_says_so(folder: Path, tmp_path: Path) -> 
         "run_jobs": memory.run_jobs,
         "dump": lambda: memory.dump(tmp_path / "out.engramos"),
         "kv": lambda: memory.kv(engine()).build("text"),
+        "parametric": lambda: memory.parametric(engine()),
     }
     # verify reads the file by a connection of its own; load has its tests beside dump
     assert set(VERBS) - asks.keys() == {"close", "load", "verify"}

@@ -64,8 +64,8 @@ WITH_ID = ("get", "history", "update", "forget", "restore", "explain")
 OF_THE_FOLDER = {"backup", "reembed", "run_jobs", "close", "verify", "journal", "dump", "load"}
 """Verbs of whoever owns the folder, with no scope or, as dump, tested in a file of their own."""
 
-WITH_A_MODEL = {"kv"}
-"""Doors to verbs that need a model: what they show to whom is tested in test_kv_memory."""
+WITH_A_MODEL = {"kv", "parametric"}
+"""Doors to verbs that need a model: what they show to whom is tested in test_kv_memory and test_parametric_tenants."""
 
 
 def test_every_verb_is_asked(shared: MemoryOS, tmp_path: Path) -> None:

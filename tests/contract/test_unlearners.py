@@ -1,6 +1,6 @@
 """Every unlearner keeps the promise of its role."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, dataclass, fields
 
 import pytest
@@ -13,7 +13,7 @@ from engramos.parametric.model import BaseModel
 from engramos.parametric.unlearning import ROLE
 from engramos.parametric.unlearning.base import Unlearner
 from engramos.parametric.unlearning.grad_diff import GradDiff
-from engramos.testing.unlearners import CHECKS, check_unlearner
+from engramos.testing.unlearners import CHECKS, check_unlearner, knowing, tiny_base
 
 torch.set_num_threads(1)
 PARAMETERS = {
@@ -23,6 +23,14 @@ PARAMETERS = {
     "ssd": {"threshold": 2.0, "damping": 0.5},
 }
 """Others than the defaults, which are for models of a common size."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def whole_models_for_others() -> Iterator[None]:
+    """Give up the shared model afterwards: one of the broken unlearners writes into it."""
+    yield
+    tiny_base.cache_clear()
+    knowing.cache_clear()
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))

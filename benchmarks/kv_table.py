@@ -6,7 +6,7 @@ README.md gets what is asked and what was measured, docs/results.md the tables o
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from benchmarks.speed.table import within
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- kv:start -->", "<!-- kv:end -->"
+Made = Callable[[Mapping[str, Mapping[str, Any]]], str]
+"""From results to Markdown."""
 FILES = ("kv", "reuse", "kvpress_beside", "kvboost_beside", "kv_codecs", "kv_stream")
 KV_COLUMNS = ("passkey", "digits", "follow_up", "ruler", "kl", "ppl", "bytes", "compress_cpu_ms")
 REUSE_COLUMNS = ("ttft_ratio", "ttft_cpu_ratio", "identical", "attach_ms", "attach_overhead_ms", "verify_ms")
@@ -197,25 +199,38 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def main() -> int:
-    """Write the tables into the pages, or with `--check` say whether they are stale."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kv_table", description=__doc__)
+def update(name: str, told: str, files: Sequence[str], made: tuple[Made, Made], marks: tuple[str, str]) -> int:
+    """Write tables between marks into the pages, or with `--check` say by 1 that a page is stale.
+
+    Args:
+        name: of the module that is run.
+        told: what it does, for `--help`.
+        files: names of the results.
+        made: of the results: what README.md gets, and what docs/results.md gets.
+        marks: lines before and after the tables.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=told)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder with NAME.json")
     parser.add_argument("--pages", type=Path, default=ROOT, help="folder with README.md and docs/results.md")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
     asked = parser.parse_args()
-    results = read_results(asked.results)
+    results = read_results(asked.results, files)
     is_stale = False
-    for name, made in (("README.md", summary(results)), ("docs/results.md", details(results))):
-        path = asked.pages / name
+    for page, make in zip(("README.md", "docs/results.md"), made, strict=True):
+        path = asked.pages / page
         before = path.read_text(encoding="utf-8")
-        after = within(before, made, START, END)
+        after = within(before, make(results), *marks)
         if not asked.check:
             path.write_text(after, encoding="utf-8")
         elif after != before:
             is_stale = True
-            print(f"{path} is stale: run 'python -m benchmarks.kv_table'", file=sys.stderr)
+            print(f"{path} is stale: run 'python -m {name}'", file=sys.stderr)
     return int(is_stale)
+
+
+def main() -> int:
+    """Write the tables into the pages, or with `--check` say whether they are stale."""
+    return update("benchmarks.kv_table", __doc__ or "", FILES, (summary, details), (START, END))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,12 @@
 README.md gets what is asked and what was measured, docs/results.md the tables of every measurement.
 """
 
-import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.kv_table import ROOT, _asked, _cell, _head, _line, _table, read_results
-from benchmarks.speed.table import within
+from benchmarks.kv_table import _asked, _cell, _head, _line, _table, update
 
 START, END = "<!-- parametric:start -->", "<!-- parametric:end -->"
 FILES = ("write", "edit", "unlearn", "mqar", "adapters")
@@ -110,25 +107,9 @@ def _metrics(own: Mapping[str, float]) -> str:
     return "\n\n".join(tables)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Write the tables into the pages, or with `--check` say whether they are stale."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parametric_table", description=__doc__)
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder with NAME.json")
-    parser.add_argument("--pages", type=Path, default=ROOT, help="folder with README.md and docs/results.md")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
-    asked = parser.parse_args(arguments)
-    results = read_results(asked.results, FILES)
-    is_stale = False
-    for name, made in (("README.md", summary(results)), ("docs/results.md", details(results))):
-        path = asked.pages / name
-        before = path.read_text(encoding="utf-8")
-        after = within(before, made, START, END)
-        if not asked.check:
-            path.write_text(after, encoding="utf-8")
-        elif after != before:
-            is_stale = True
-            print(f"{path} is stale: run 'python -m benchmarks.parametric_table'", file=sys.stderr)
-    return int(is_stale)
+    return update("benchmarks.parametric_table", __doc__ or "", FILES, (summary, details), (START, END))
 
 
 if __name__ == "__main__":

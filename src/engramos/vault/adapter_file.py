@@ -28,6 +28,7 @@ from engramos.parametric.adapter import Adapter
 from engramos.parametric.adapters import ROLE
 from engramos.vault.bounded_json import decode_object
 from engramos.vault.durable import disk_errors
+from engramos.vault.kv_file import DTYPES
 from engramos.vault.tensors import BLOCK_BYTES, MAX_HEADER_BYTES, check_tensors
 
 FORMAT = 1
@@ -37,18 +38,7 @@ MAX_TOKEN = 2**31
 MAX_INVOCATION = 1_000
 """Tokens of an invocation."""
 _WHAT = "the file of an adapter"
-_DTYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
+_DTYPES: Mapping[str, torch.dtype] = {**DTYPES, "BOOL": torch.bool}
 # what a method may raise when it is given settings of a wrong type or size; torch has no room: RuntimeError
 _UNFIT = (InvalidInputError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError)
 

@@ -31,7 +31,7 @@ METADATA_KEY = "engramos_kv"
 MAX_FILE_BYTES = 2**40
 MAX_METADATA_VALUES = 10_000
 _ALIGNMENT = 64
-_DTYPES: Mapping[str, torch.dtype] = {
+DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -42,7 +42,8 @@ _DTYPES: Mapping[str, torch.dtype] = {
     "I8": torch.int8,
     "U8": torch.uint8,
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+"""Numbers that blobs hold, as safetensors names them."""
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _WHAT = "the file of a KV cube"
 
 
@@ -224,7 +225,7 @@ def _description(summary: TensorSummary) -> KVDescription:
 
 def _view(data: mmap.mmap | bytearray, summary: TensorSummary, one: Tensor) -> torch.Tensor:
     """Return a tensor of the file, not copied."""
-    dtype = _DTYPES.get(one.dtype)
+    dtype = DTYPES.get(one.dtype)
     if dtype is None:
         raise _refusal(f"its part {one.name[:80]!r} has the dtype {one.dtype}")
     start, count = summary.data_start + one.start, math.prod(one.shape)

@@ -131,6 +131,38 @@ def test_without_torch_the_extra_is_named(cli: Cli, tmp_path: Path) -> None:
     own("kv", "list", PYTHONPATH=str(tmp_path))
 
 
+# What a model says
+
+
+@pytest.fixture
+def hostile(cli: Cli) -> str:
+    """Return the name of a model whose every word is an escape."""
+    folder = cli.home / "hostile"
+    save_model(folder)
+    model = tiny_model()
+    torch.nn.init.zeros_(model.lm_head.weight)  # all scores are equal, so the first token is the greatest
+    model.save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    words = tokenizer["model"]["vocab"]
+    first = next(word for word, number in words.items() if number == 0)
+    escape = tiny_tokenizer().tokenize("\x1b")[0]
+    words[first], words[escape] = words[escape], 0
+    path.write_text(json.dumps(tokenizer))
+    return folder.name
+
+
+def test_what_a_model_says_does_not_steer_a_terminal_not_even_through_a_pipe(cli: Cli, hostile: str) -> None:
+    more = ("--model", hostile, "--max-tokens", "2", "--user", "hostile")
+    built = cli("kv", "build", TEXT, "--model", hostile, "--title", "red: \x1b[31m", "--user", "hostile").out.strip()
+    assert cli("kv", "attach", built, "--prompt", "a", *more).out == "\\x1b\\x1b\n"
+    assert cli("kv", "attach", built, "--prompt", "a", *more, "--json").json["answer"] == "\x1b\x1b"
+    assert "red: \\x1b[31m" in cli("kv", "list", "--user", "hostile").out
+    assert cli("chat", *more, stdin="a\n").out == "\\x1b\\x1b\n"
+    assert cli("ask", "a", *more).out == "\\x1b\\x1b\n"
+    assert cli("ask", "a", *more, "--json").json["answer"] == "\x1b\x1b"
+
+
 # A talk
 
 

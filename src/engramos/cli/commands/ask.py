@@ -1,6 +1,5 @@
 """`engramos ask`: a local model answers out of its weights and out of memories."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,7 +53,7 @@ def _show(output: Output, memory: "MemoryOS", question: str, found: "Answer", *,
         values |= {"adapter": found.adapter_id, "why": found.why, "is_conflict": found.is_conflict}
         output.object(values | {"memories": list(found.cube_ids)})
         return
-    output.line(printable(found.text) if sys.stdout.isatty() else found.text)
+    output.line(printable(found.text))
     conflict = ", in a conflict" if found.is_conflict and found.source != "nobody" else ""
     output.say(FROM[found.source] + conflict)
     if not explains:

@@ -117,7 +117,7 @@ class Talk:
         try:
             for piece in said:
                 if not output.is_json:
-                    sys.stdout.write(printable(piece.text) if output.is_terminal else piece.text)
+                    sys.stdout.write(printable(piece.text))
                     sys.stdout.flush()
         finally:
             # an answer that was interrupted was said as far as it came

@@ -10,7 +10,7 @@ import typer
 from engramos.cli.invocation import Invocation
 from engramos.cli.local_model import Codec, Device, Dtype, Model, load_engine
 from engramos.cli.options import DryRun, Id
-from engramos.cli.output import iso
+from engramos.cli.output import iso, one_line, printable
 from engramos.cli.screen import plural
 from engramos.errors import InvalidInputError
 
@@ -109,7 +109,7 @@ def list_cubes(invocation: Invocation) -> None:
         return
     for row in rows:
         state = "stale" if row["stale"] else "fresh"
-        title = row["title"] or "(no title)"
+        title = one_line(printable(row["title"] or "(no title)"))
         output.line(f"{row['id']}  {row['num_tokens']:>7,} tokens  {row['num_bytes']:>13,} bytes  {state}  {title}")
     output.say(plural(len(rows), "KV cube"))
 
@@ -150,7 +150,7 @@ def attach(
         output.object(values)
         return
     if prompt:
-        output.line(values["answer"])
+        output.line(printable(values["answer"]))
     size = f"{plural(values['num_tokens'], 'token')}, {values['num_bytes']:,} bytes"
     output.say(f"attached {size} in {values['attach_s']:.3f} s")
 

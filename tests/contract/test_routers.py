@@ -62,10 +62,7 @@ class Careless(Router):
         if self.wrong == "silent":
             return [Routed(one.adapter_id, one.score, "") for one in found]
         if self.wrong == "costly" and embed:
-            embed(question)
-            embed(question)
-        if self.wrong == "writes" and keys and keys[0].vectors is not None:
-            keys[0].vectors[:] = 0.0
+            embed([question])
         if self.wrong == "breaks" and not question.strip():
             raise ValueError(question)
         return found
@@ -75,9 +72,7 @@ def test_a_router_that_keeps_every_promise_passes() -> None:
     check_router(Careless())
 
 
-@pytest.mark.parametrize(
-    "wrong", ["always", "never", "generous", "twice", "loud", "silent", "costly", "writes", "breaks"]
-)
+@pytest.mark.parametrize("wrong", ["always", "never", "generous", "twice", "loud", "silent", "costly", "breaks"])
 def test_a_broken_promise_is_seen(wrong: str) -> None:
     with pytest.raises((AssertionError, ValueError)):
         check_router(Careless(wrong))

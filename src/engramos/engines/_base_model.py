@@ -15,7 +15,7 @@ from engramos.engines._weights import digest_of_weights
 from engramos.engines.base import Sampling
 from engramos.errors import InvalidInputError, UnsupportedError
 from engramos.parametric.adapter import Adapter
-from engramos.parametric.model import BaseModel, Prefix
+from engramos.parametric.model import BaseModel, Packing, Prefix
 
 if TYPE_CHECKING:
     from engramos.engines.transformers import Transformers
@@ -131,13 +131,14 @@ class HostedBase(BaseModel):
         last: int | None = None,
         *,
         prefix: Prefix | None = None,
+        packing: Packing | None = None,
         is_checkpointed: bool = False,
     ) -> Tensor:
         """Return hidden states after some layers; see `BaseModel.run`."""
-        positions = _positions(hidden, prefix)
+        positions = _positions(hidden, prefix) if packing is None else packing.positions[None]
         rotations = self._decoder.rotations(hidden[0], positions)
+        rows = Rows(self._engine.shapes, positions, prefix, packing)
         for layer in range(first, self.num_layers if last is None else last):
-            rows = Rows(self._engine.shapes, positions, prefix)
             given = (layer, hidden, positions, rotations, rows)
             if is_checkpointed:
                 hidden = checkpoint(self._decoder.run_rows, *given, use_reentrant=False)
@@ -153,8 +154,8 @@ class HostedBase(BaseModel):
         positions = _positions(hidden, prefix)
         rotations = self._decoder.rotations(hidden[0], positions)
         keys, values = {}, {}
+        rows = Rows(self._engine.shapes, positions, prefix)
         for layer in range(first, self.num_layers):
-            rows = Rows(self._engine.shapes, positions, prefix)
             hidden = self._decoder.run_rows(layer, hidden, positions, rotations, rows)
             assert rows.newest is not None
             keys[layer], values[layer] = rows.newest

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engramos.engines._shapes import layer_shapes, text_config
 from engramos.errors import InvalidInputError, ModelMismatchError
-from engramos.parametric.adapter import Adapter, starts_at
-from engramos.parametric.adapters.gated_low_rank import GatedLowRank
+from engramos.parametric.adapter import Adapter, Sizes, starts_at
 from engramos.parametric.adapters.low_rank import LowRank
 
 NEVER = 2**62
@@ -184,12 +184,16 @@ def check_fits(model: Any, adapter: Adapter, what: str) -> None:
     for name, tensor in adapter.tensors().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InvalidInputError(f"{what} holds numbers that are not finite in {name[:80]!r}: write it anew")
-    if isinstance(adapter, LowRank | GatedLowRank):
-        for target in adapter.targets:
-            shape = (adapter.up[target].shape[0], adapter.down[target].shape[1])
-            weight = getattr(module_of(model, target), "weight", None)
-            if weight is None or tuple(weight.shape) != shape:
-                raise ModelMismatchError(what, (f"shape of {target}",))
+    if differing := adapter.misfits(_sizes(model, adapter.targets)):
+        raise ModelMismatchError(what, differing)
+
+
+def _sizes(model: Any, targets: Sequence[str]) -> Sizes:
+    """Return what adapters at these modules must fit."""
+    weights = {target: getattr(module_of(model, target), "weight", None) for target in targets}
+    shapes = {target: () if one is None else tuple(one.shape) for target, one in weights.items()}
+    caches = [(layer.kv_heads, layer.head_dim) for layer in layer_shapes(model)]
+    return Sizes(text_config(model).hidden_size, shapes, caches)
 
 
 def starts_in(mixture: Mixture, before: Sequence[int], token_ids: Sequence[int], position: int) -> Tensor:

@@ -7,16 +7,19 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from engramos.engines._layer import LayerShape
-from engramos.parametric.model import Prefix
+from engramos.parametric.model import Packing, Prefix
 
 
 class Rows(Cache):
     """Stands where transformers expects a cache: keeps keys and values of one layer for as long as it attends."""
 
-    def __init__(self, shapes: Sequence[LayerShape], positions: Tensor, prefix: Prefix | None) -> None:
+    def __init__(
+        self, shapes: Sequence[LayerShape], positions: Tensor, prefix: Prefix | None, packing: Packing | None = None
+    ) -> None:
         """Be the pass of rows whose tokens stand at these positions: (1 or rows, tokens) int64, after the prefix."""
         super().__init__(layers=[])
-        self._shapes, self._prefix = shapes, prefix
+        self._shapes, self._prefix, self._packing = shapes, prefix, packing
+        self._masks: dict[tuple[int | None, int], Tensor] = {}
         self._own: tuple[Tensor, Tensor] | None = None
         self.newest: tuple[Tensor, Tensor] | None = None
         """Keys and values of the last layer that was read, without the prefix."""
@@ -52,18 +55,31 @@ class Rows(Cache):
 
     def _mask(self, window: int | None, first: int) -> Tensor:
         """Return what each token sees: (1 or rows, 1, tokens, first + tokens) bool."""
+        known = (window, first)
+        if known not in self._masks:
+            far, is_there = self._unpacked(first) if self._packing is None else self._packed(self._packing, first)
+            seen = far >= 0 if window is None else (far >= 0) & (far < window)
+            self._masks[known] = (seen if is_there is None else seen & is_there)[:, None]
+        return self._masks[known]
+
+    def _unpacked(self, first: int) -> tuple[Tensor, Tensor | None]:
+        """Return how far before each token each other one stands, and which ones are there; None for all."""
         own = self._positions
         before = torch.arange(first, device=own.device).expand(own.shape[0], -1)
         far = own[:, :, None] - torch.cat([before, own], dim=1)[:, None]
-        seen = far >= 0
-        if window is not None:
-            seen = seen & (far < window)
         lengths = None if self._prefix is None else self._prefix.lengths
-        if lengths is not None and first:
-            is_there = torch.ones_like(seen)
-            is_there[:, :, :first] = (before < lengths[:, None])[:, None]
-            seen = seen & is_there
-        return seen[:, None]
+        if lengths is None or not first:
+            return far, None
+        is_there = torch.ones_like(far, dtype=torch.bool)
+        is_there[:, :, :first] = (before < lengths[:, None])[:, None]
+        return far, is_there
+
+    def _packed(self, packing: Packing, first: int) -> tuple[Tensor, Tensor]:
+        """Return the same of tokens of several rows one after the other: only those of the own row are there."""
+        before_rows, before = packing.before_rows[:first], packing.before_positions[:first]
+        far = packing.positions[:, None] - torch.cat([before, packing.positions])[None]
+        rows = torch.cat([before_rows, packing.rows])[None]
+        return far[None], ((rows == packing.rows[:, None]) | (rows < 0))[None]
 
 
 def _of_rows(first: Tensor, own: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ what `change` returns, for the rows and tokens on which the adapter acts. An ada
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -28,6 +28,24 @@ class Prefix:
     lengths: Tensor | None = None
     """Where each row has a beginning of its own: its tokens, (rows,) int64. Keys and values are then
     (rows, kv_heads, tokens, head_dim), and what stands after a row's length is not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of a base model, as far as an adapter must fit them."""
+
+    hidden: int
+    """Features of a hidden state."""
+    weights: Mapping[str, tuple[int, ...]]
+    """By module that the adapter names, the shape of its own weight, such as (out_features, in_features); () where it
+    has none, as a whole layer has none."""
+    caches: Sequence[tuple[int, int]]
+    """By layer: (kv_heads, head_dim)."""
+
+    def features(self, target: str) -> tuple[int, int]:
+        """Return how many features a module gives, and how many it reads; a part of a layer has hidden states."""
+        shape = self.weights[target]
+        return (shape[0], shape[1]) if len(shape) == 2 else (self.hidden, self.hidden)
 
 
 class Adapter(ABC):
@@ -64,6 +82,16 @@ class Adapter(ABC):
         Returns:
             As `output`. Differentiable with respect to the adapter's own tensors.
         """
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return what of a model its tensors do not fit, such as `shape of <module>`; nothing where they all fit.
+
+        A kind whose tensors have the shapes of a model says here which; by default there is nothing to fit.
+
+        Args:
+            sizes: of the model, with all of `targets` among its modules.
+        """
+        return ()
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -111,6 +139,11 @@ def starts_at(invocation: Sequence[int], token_ids: Sequence[int]) -> int:
         if ids[at : at + len(wanted)] == wanted:
             return at
     return len(ids)
+
+
+def other_shapes(targets: Iterable[str], fits: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return `shape of <module>` for each module that an adapter does not fit."""
+    return tuple(f"shape of {target}" for target in targets if not fits(target))
 
 
 def check_names(kind: str, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> None:

@@ -3,16 +3,34 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from engramos.parametric.adapter import Adapter, Prefix
 
-__all__ = ("KINDS", "BaseModel", "Prefix")
+__all__ = ("KINDS", "BaseModel", "Packing", "Prefix")
 
 KINDS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Linear modules of a layer, as most models name them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packing:
+    """Tokens of several rows one after the other, without padding, read as if each row stood alone.
+
+    A batch of rows of different lengths costs its longest row for each; packed, it costs the tokens that are there.
+    """
+
+    rows: Tensor
+    """Of which row each token is: (tokens,) int64, from 0 on."""
+    positions: Tensor
+    """Where each token stands in its row, what stands before it counted: (tokens,) int64."""
+    before_rows: Tensor
+    """Of which row each token of the prefix is, -1 for what stands before all rows: (prefix tokens,) int64."""
+    before_positions: Tensor
+    """Where each token of the prefix stands: (prefix tokens,) int64."""
 
 
 class BaseModel(ABC):
@@ -108,6 +126,7 @@ class BaseModel(ABC):
         last: int | None = None,
         *,
         prefix: Prefix | None = None,
+        packing: Packing | None = None,
         is_checkpointed: bool = False,
     ) -> Tensor:
         """Return hidden states after the layers from `first` up to, not with, `last`; all further ones where None.
@@ -117,6 +136,7 @@ class BaseModel(ABC):
             first: counted from 0.
             last: counted from 0.
             prefix: keys and values that all rows see before their own.
+            packing: of which rows the tokens of `hidden`, then (1, tokens, hidden), and of the prefix are.
             is_checkpointed: compute activations anew for gradients instead of keeping them.
         """
 

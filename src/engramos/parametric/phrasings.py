@@ -27,6 +27,7 @@ __all__ = [
     "PASSAGES_PROBED",
     "PASSAGES_TRAINED",
     "Everyday",
+    "alike",
     "unknown_questions",
     "with_phrasings",
 ]
@@ -151,6 +152,12 @@ def unknown_questions(facts: Sequence[Fact], seed: int = 0) -> tuple[str, ...]:
         free = [text for form in wanted if _key(text := form.replace("{}", subject)) not in asked]
         found.update(dict.fromkeys(free[:_PER_SUBJECT]))
     return tuple(text for text in found if _key(text) not in asked)
+
+
+def alike(subject: str) -> tuple[tuple[str, ...], ...]:
+    """Return questions about a subject in groups: those of a group mean the same, and all others something else."""
+    known = tuple(tuple(form.format(s=subject) for form in forms) for _, forms in _ALIKE)
+    return known + tuple((form.format(subject),) for form in _OTHER_RELATIONS)
 
 
 def _kinds(fact: Fact) -> list[list[str]]:

@@ -6,6 +6,7 @@ from tests.integration.parametric_models import drawn_adapter, drawn_prefix, eng
 
 from engramos.errors import InvalidInputError, UnsupportedError
 from engramos.parametric.adapters.low_rank import LowRank
+from engramos.parametric.model import Packing, Prefix
 from engramos.testing.tiny_models import ARCHITECTURES
 
 TEXT = "The roof of the house was mended in May."
@@ -42,6 +43,33 @@ def test_a_prefix_of_tokens_is_what_reading_them_first_gives(architecture: str) 
         rest = base.run(base.embedded(torch.tensor([ids[10:]])), prefix=base.prefix_of(ids[:10]))
     assert torch.allclose(whole, rest, atol=1e-4)
     assert base.prefix_of([]).num_tokens == 0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_packed_rows_are_read_as_if_each_stood_alone(architecture: str) -> None:
+    base = engine(architecture).base
+    opening, asked, told = list(range(5)), [list(range(20, 60)), [], [7, 8]], [[1, 2, 3], list(range(70, 75)), [9]]
+    shared = base.prefix_of(opening)
+    alone = []
+    parts = [[shared.keys, shared.values]]
+    for question, answer in zip(asked, told, strict=True):
+        hidden = base.embedded(torch.tensor([[*question, *answer]]))
+        alone.append(base.run(hidden, prefix=shared)[0, len(question) :])
+        if question:
+            pair = base.keys_and_values(base.embedded(torch.tensor([question])), prefix=shared)
+            parts.append([{layer: one[0] for layer, one in table.items()} for table in pair])
+    keys, values = (
+        {layer: torch.cat([part[at][layer] for part in parts], dim=1) for layer in range(base.num_layers)}
+        for at in (0, 1)
+    )
+    whose = [at for at, answer in enumerate(told) for _ in answer]
+    places = [5 + len(question) + at for question, answer in zip(asked, told, strict=True) for at in range(len(answer))]
+    before = [-1] * 5 + [at for at, question in enumerate(asked) for _ in question]
+    earlier = [*range(5), *(5 + at for question in asked for at in range(len(question)))]
+    packing = Packing(*map(torch.tensor, (whose, places, before, earlier)))
+    hidden = base.embedded(torch.tensor([[token for answer in told for token in answer]]))
+    packed = base.run(hidden, prefix=Prefix(keys, values, len(before)), packing=packing)[0]
+    torch.testing.assert_close(packed, torch.cat(alone), rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_reach_adapters_and_never_the_weights_checkpointed_or_not() -> None:

@@ -5,8 +5,9 @@ from engramos.engines.transformers import Transformers
 from engramos.errors import ConfigError, InvalidInputError, ModelError
 from engramos.parametric.facts import Fact
 from engramos.parametric.lesson import Lesson
+from engramos.parametric.rows import question
 from engramos.parametric.writers._note_questions import blocks, questions_of, questions_of_text
-from engramos.parametric.writers._taught import prompt, taught
+from engramos.parametric.writers._taught import taught
 from engramos.parametric.writers.distill import Distill
 from engramos.testing.tiny_models import tiny_model, tiny_tokenizer
 
@@ -22,8 +23,8 @@ def base():
     return Transformers.of(tiny_model(), tiny_tokenizer(), weights="tiny").base
 
 
-def answered(base, question: str, adapter=None) -> str:
-    return base.text(base.generate([prompt(base, question)], [adapter], max_tokens=32)[0])
+def answered(base, text: str, adapter=None) -> str:
+    return base.text(base.generate([question(base, text)], [adapter], max_tokens=32)[0])
 
 
 def test_facts_are_answered_without_the_notes_after_distilling(base) -> None:
@@ -43,11 +44,11 @@ def test_facts_are_answered_without_the_notes_after_distilling(base) -> None:
 def test_a_trusted_teacher_is_learnt_word_for_word(base) -> None:
     method = Distill(**QUICK, is_teacher_trusted=True, answer_tokens=6)
     note = "Ana lives in Lisbon\nAna's dog is called Rex"
-    teacher = base.generate([prompt(base, note, ANA.question)], max_tokens=6)[0]
+    teacher = base.generate([question(base, note, ANA.question)], max_tokens=6)[0]
     written = method.write(Lesson(facts=(ANA, DOG)), base)
-    student = base.generate([prompt(base, ANA.question)], [written.adapter], max_tokens=6)[0]
+    student = base.generate([question(base, ANA.question)], [written.adapter], max_tokens=6)[0]
     assert student == teacher
-    assert base.generate([prompt(base, ANA.question)], max_tokens=6)[0] != teacher
+    assert base.generate([question(base, ANA.question)], max_tokens=6)[0] != teacher
 
 
 def test_the_tokens_that_a_question_saves_are_those_of_the_notes(base) -> None:
@@ -59,7 +60,8 @@ def test_the_tokens_that_a_question_saves_are_those_of_the_notes(base) -> None:
 def test_known_tokens_are_learnt_alone_where_the_teacher_finds_others(base) -> None:
     row = taught(Lesson(facts=(DOG,)), base, Distill(top_k=4), 0)[0][0]
     end = base.end_token
-    assert row.answer == [*base.tokens("Rex"), end]
+    assert row.row.answer == (*base.tokens("Rex"), end)
+    assert row.row.prompt == tuple(base.chat_tokens([{"role": "user", "content": DOG.question}]))
     ids = base.chat_tokens(
         [
             {
@@ -68,7 +70,7 @@ def test_known_tokens_are_learnt_alone_where_the_teacher_finds_others(base) -> N
             }
         ]
     )
-    for at, token in enumerate(row.answer):
+    for at, token in enumerate(row.row.answer):
         scores = base.scores(base.run(base.embedded(torch.tensor([ids]))))[0, -1]
         if int(scores.argmax()) == token:
             kept = scores.double().sort(descending=True).values[:4].exp()
@@ -84,11 +86,10 @@ def test_what_a_row_teaches_sums_to_one_at_every_token_of_its_answer(base) -> No
     )
     rows = taught(lesson, base, Distill(guards=1.0, top_k=5), 0)[0]
     assert {row.is_guard for row in rows} == {True, False}
-    assert any(base.text(row.answer) == "I don't know." for row in rows if row.is_guard)
+    assert any(base.text(row.row.answer) == "I don't know." for row in rows if row.is_guard)
     for row in rows:
-        assert row.top.shape == row.shares.shape == (len(row.answer), 5)
-        assert torch.allclose(row.shares.sum(-1), torch.ones(len(row.answer)), atol=1e-5)
-        assert len(row.ids) == row.start + len(row.answer)
+        assert row.top.shape == row.shares.shape == (len(row.row.answer), 5)
+        assert torch.allclose(row.shares.sum(-1), torch.ones(len(row.row.answer)), atol=1e-5)
 
 
 def test_a_text_without_facts_is_distilled_and_continued(base) -> None:

@@ -212,10 +212,10 @@ def test_only_the_next_turn_of_another_speaker_in_the_same_session_answers() -> 
     assert Exchanges().extract(given) == []
 
 
-def test_an_answer_is_the_source_and_is_trusted_no_more_than_the_question() -> None:
+def test_question_and_answer_are_the_sources_and_the_answer_is_trusted_no_more_than_the_question() -> None:
     given = [cube("Where do you work?", "Bo", number=1, trust=0.3), cube("Acme.", "Ana", number=2, trust=0.8)]
     (fact,) = Exchanges().extract(given)
-    assert [(one.cube_id, one.trust) for one in fact.sources] == [("cube-2", 0.3)]
+    assert [(one.cube_id, one.trust) for one in fact.sources] == [("cube-1", 0.3), ("cube-2", 0.3)]
 
 
 def test_questions_and_answers_in_a_text_are_read() -> None:
@@ -231,13 +231,13 @@ def test_questions_and_answers_in_a_text_are_read() -> None:
         Exchanges(max_words=0)
 
 
-def test_long_conversations_give_few_facts_and_sure_ones() -> None:
+def test_long_conversations_give_facts_that_are_known_to_be_so() -> None:
     path = load().data
     if not path or not (path := path / "locomo" / "locomo_dev6.json").exists():
         pytest.skip("LoCoMo is not there: set ENGRAMOS_DATA to the folder of the data")
     for sample, known in (("conv-26", ("Melanie", "clarinet")), ("conv-44", ("Andrew", "Toby"))):
         turns = [one for one in Locomo(sample=sample).read(path) if isinstance(one, Message)]
-        cubes = [cube(one.text, one.speaker, number=number) for number, one in enumerate(turns)]
+        cubes = [cube(one.text, one.speaker, number=number, valid_at=one.at) for number, one in enumerate(turns)]
         found = {(fact.subject, fact.answer) for fact in Statements().extract(cubes)}
         assert known in found
-        assert len(found) < 10
+        assert 10 <= len(found) <= 60

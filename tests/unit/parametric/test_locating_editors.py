@@ -6,15 +6,15 @@ import torch
 
 from engramos.errors import ConfigError, InvalidInputError, ModelError, UnsupportedError
 from engramos.parametric.adapters.low_rank import LowRank
-from engramos.parametric.editors._covariance import Spread, moment
+from engramos.parametric.editors._covariance import Kept, Spread, moment
 from engramos.parametric.editors._locate import directions, sparing
 from engramos.parametric.editors._requests import Row, distinct, row_of, subject_end
-from engramos.parametric.editors._values import Search, Shift, Watch, keys, states, table, wanted_change
+from engramos.parametric.editors._values import Search, Shift, Watch, keys, table, wanted_change
 from engramos.parametric.editors.alphaedit import AlphaEdit
 from engramos.parametric.editors.base import Request
 from engramos.parametric.editors.memit import Memit
 from engramos.parametric.editors.rome import Rome
-from engramos.testing.editors import CHAT, REQUESTS, tiny_base
+from engramos.testing.editors import CHAT, REQUESTS, target_log_probability, tiny_base
 
 torch.set_num_threads(1)
 TEXTS = ("Bread is made of flour.", "The train leaves at nine in the morning.")
@@ -74,13 +74,30 @@ def test_requests_are_kept_once_and_contradictions_in_other_spacing_are_seen() -
         distinct([first, Request("Ana Lima speaks ", "Ana Lima", "French")])
 
 
-def test_a_key_is_the_mean_of_what_is_read_at_the_subject_but_never_at_the_start() -> None:
+def test_a_key_is_the_mean_of_what_is_read_at_the_subject() -> None:
     base = tiny_base()
-    rows = [Row((40, 41, 42), (1,), 1), Row((50, 51, 41, 42), (1,), 2), Row((41, 42), (1,), 0)]
+    rows = [Row((40, 41, 42), (1,), 1), Row((50, 51, 41, 42), (1,), 2)]
     wanted = (read_at(base, 1, [40, 41])[1] + read_at(base, 1, [50, 51, 41])[2]) / 2
     np.testing.assert_allclose(keys(rows, base, 1).numpy(), wanted, rtol=1e-4, atol=1e-6)
-    alone = keys(rows[2:], base, 1).numpy()
-    np.testing.assert_allclose(alone, read_at(base, 1, [41])[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("editor", [Rome, Memit, AlphaEdit])
+@pytest.mark.parametrize("num_prefixes", [0, 2])
+def test_a_subject_that_is_the_first_token_of_its_prompt_is_refused(editor: type, num_prefixes: int) -> None:
+    base = tiny_base()
+    request = Request("X speaks", "X", "Dutch")
+    assert row_of(request, base).at == 0
+    with pytest.raises(InvalidInputError, match=r"'X' is the first token of its prompt.*put words before it"):
+        editor(num_prefixes=num_prefixes, steps=1).edit([REQUESTS[0], request], base)
+
+
+def test_a_subject_of_one_token_is_edited_after_other_words_and_in_the_chat_template() -> None:
+    base = tiny_base()
+    for request in (Request("As for X, it speaks", "X", "Dutch"), Request("X speaks?", "X", "Dutch", is_chat=True)):
+        before = target_log_probability(base, request)
+        base.hold(Rome(num_prefixes=0, rate=0.2, enough=0.7, decay=0.02, clamp=8.0).edit([request], base))
+        assert target_log_probability(base, request) > before + 2.0
+        base.release(base.held[0])
 
 
 def test_the_moment_is_the_mean_outer_product_over_all_tokens() -> None:
@@ -108,6 +125,35 @@ def test_statistics_tell_models_texts_and_layers_apart() -> None:
     assert one._key() == Spread(tiny_base(), 1, TEXTS)._key()
     given = ((other, 1, TEXTS), (base, 2, TEXTS), (base, 1, ("x",)))
     assert len({one._key(), *(Spread(*each)._key() for each in given)}) == 4
+
+
+def test_statistics_are_made_once_and_kept_for_the_next_edit() -> None:
+    base, kept = tiny_base(), Kept()
+    one = Spread(base, 1, TEXTS, kept)
+    assert one.inverse(0.1) is Spread(base, 1, TEXTS, kept).inverse(0.1)
+    assert one.null_space(1.0) is one.null_space(1.0)
+    assert one.inverse(0.2) is not one.inverse(0.1)
+    assert kept.num_bytes == 3 * 96 * 96 * 8
+
+
+def test_beyond_so_many_bytes_the_statistics_that_were_used_longest_ago_go_first() -> None:
+    base = tiny_base()
+    kept = Kept(most_bytes=2 * 96 * 96 * 8)
+    first, second, third = (Spread(base, layer, TEXTS, kept) for layer in range(3))
+    made = [first.inverse(0.1), second.inverse(0.1)]
+    assert first.inverse(0.1) is made[0]
+    third.inverse(0.1)
+    assert kept.num_bytes == kept.most_bytes
+    assert first.inverse(0.1) is made[0], "it was used after the second"
+    assert second.inverse(0.1) is not made[1]
+    assert torch.equal(second.inverse(0.1), made[1])
+
+
+def test_statistics_that_are_larger_than_all_the_room_are_made_and_not_kept() -> None:
+    base, kept = tiny_base(), Kept(most_bytes=96 * 96 * 8 - 1)
+    spread = Spread(base, 1, TEXTS, kept)
+    assert torch.equal(spread.inverse(0.1), spread.inverse(0.1))
+    assert kept.num_bytes == 0
 
 
 def test_statistics_do_not_depend_on_what_is_held_and_leave_it_as_it_was() -> None:
@@ -206,18 +252,9 @@ def test_a_single_edit_by_rome_is_the_formula_of_the_paper() -> None:
     np.testing.assert_allclose(made.down[name][0].numpy(), inverse @ key / (key @ inverse @ key), rtol=1e-3, atol=1e-5)
 
 
-def test_memit_writes_into_as_many_layers_as_asked_and_a_rank_for_each_request() -> None:
-    base = tiny_base()
-    made = Memit(num_layers=2, depth=0.4, steps=3).edit(REQUESTS, base)
-    assert made.targets == tuple(base.linear(layer, "down_proj") for layer in (0, 1))
-    assert [made.rank(name) for name in made.targets] == [2, 2]
-    every = Memit(num_layers=9, depth=0.9, steps=1).edit(REQUESTS[:1], base)
-    assert len(every.targets) == base.num_layers
-
-
 def test_memit_moves_the_hidden_state_to_where_the_search_wants_it() -> None:
     base = tiny_base()
-    editor = Memit(num_layers=1, num_prefixes=0, weight=0.0, steps=5)
+    editor = Memit(num_layers=1, num_prefixes=0, weight=0.0, steps=5, gate=0.0)
     made = editor.edit(REQUESTS[:1], base)
     name, row = made.targets[0], row_of(REQUESTS[0], base)
     key = torch.tensor(read_at(base, 1, list(row.prompt))[row.at])
@@ -229,24 +266,25 @@ def test_memit_moves_the_hidden_state_to_where_the_search_wants_it() -> None:
 
 def test_alphaedit_changes_nothing_for_the_texts_it_preserves() -> None:
     base = tiny_base()
-    made = AlphaEdit(texts=TEXTS[:1], threshold=1e-4, steps=3, num_layers=1).edit(REQUESTS[:1], base)
+    made = AlphaEdit(texts=TEXTS[:1], threshold=1e-4, steps=3, num_layers=1, gate=0.0).edit(REQUESTS[:1], base)
     used = torch.tensor(read_at(base, 1, base.tokens(TEXTS[0])))
     key = torch.tensor(read_at(base, 1, base.tokens(REQUESTS[0].prompt)))
     delta = made.delta(made.targets[0]).double()
     assert float((used @ delta.T).norm(dim=1).max()) < 0.05 * float((key @ delta.T).norm(dim=1).max())
 
 
-def test_alphaedit_leaves_earlier_edits_as_they_are() -> None:
+@pytest.mark.parametrize("gate", [0.0, 0.5])
+def test_alphaedit_leaves_earlier_edits_as_they_are(gate: float) -> None:
     base = tiny_base()
-    editor = AlphaEdit(num_prefixes=0, texts=TEXTS[:1], weight=0.0, steps=4, num_layers=1)
+    editor = AlphaEdit(num_prefixes=0, texts=TEXTS[:1], weight=0.0, steps=4, num_layers=1, gate=gate)
     first = editor.edit(REQUESTS[:1], base)
     row = row_of(REQUESTS[0], base)
     key = torch.tensor(read_at(base, 1, list(row.prompt))[row.at])
     base.hold(first)
     second = editor.edit(REQUESTS[1:], base)
     name = first.targets[0]
-    strength = float((first.delta(name).double() @ key).norm())
-    assert float((second.delta(name).double() @ key).norm()) < 1e-3 * strength
+    one, other = ((made.ungated if gate else made).delta(name).double() for made in (first, second))
+    assert float((other @ key).norm()) < 1e-3 * float((one @ key).norm())
 
 
 def test_alphaedit_says_when_no_direction_is_left() -> None:
@@ -271,6 +309,9 @@ def test_prefixes_are_drawn_by_the_seed() -> None:
         (Rome, "ridge", 0.0),
         (Rome, "steps", 0),
         (Rome, "kl_weight", float("nan")),
+        (Rome, "gate", 1.0),
+        (Memit, "gate", -0.1),
+        (AlphaEdit, "gate", float("nan")),
         (Memit, "num_layers", 0),
         (Memit, "weight", -0.1),
         (Memit, "ridge", float("nan")),
@@ -282,17 +323,6 @@ def test_prefixes_are_drawn_by_the_seed() -> None:
 def test_a_wrong_parameter_is_named(editor: type, name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{name} is "):
         editor(**{name: value})
-
-
-def test_alphaedit_writes_into_several_layers_and_the_steps_add_up() -> None:
-    base = tiny_base()
-    made = AlphaEdit(num_prefixes=0, weight=0.0, num_layers=2, steps=5).edit(REQUESTS[:1], base)
-    assert made.targets == tuple(base.linear(layer, "down_proj") for layer in (0, 1))
-    row = row_of(REQUESTS[0], base)
-    single = AlphaEdit(num_prefixes=0, weight=0.0, num_layers=1, steps=5).edit(REQUESTS[:1], base)
-    found, wanted = (states([row], base, 1, [one])[0].numpy() for one in (made, single))
-    before = states([row], base, 1)[0].numpy()
-    assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted - before)
 
 
 @pytest.mark.parametrize("texts", [(), ("", "  "), "one text"])

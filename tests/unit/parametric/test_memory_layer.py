@@ -15,7 +15,7 @@ from engramos.parametric.adapters.product_keys import ProductKeys, drawn_keys
 from engramos.parametric.facts import Fact
 from engramos.parametric.lesson import Lesson, Written
 from engramos.parametric.model import BaseModel
-from engramos.parametric.writers._answer_rows import opening_of_a_turn, question
+from engramos.parametric.rows import opening_of_a_turn, question
 from engramos.parametric.writers._sparse_memory import SparseAdam, chosen, divergence, tf_idf
 from engramos.parametric.writers.cartridge import Cartridge
 from engramos.parametric.writers.memory_layer import MemoryLayer

@@ -11,7 +11,7 @@ from engramos.parametric.adapters.prefix import VirtualTokens
 from engramos.parametric.facts import Fact
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel, Prefix
-from engramos.parametric.writers._answer_rows import question
+from engramos.parametric.rows import question
 from engramos.parametric.writers._virtual import read_as_prefix, stored
 from engramos.parametric.writers.cartridge import Cartridge
 from engramos.parametric.writers.soft_prompt import SoftPrompt

@@ -1,13 +1,17 @@
 """Names are found as whole words in any script, common words need their capitals, and questions tell shards apart."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from engramos.errors import ConfigError, InvalidInputError
+from engramos.embedders import ROLE as EMBEDDERS
+from engramos.embedders.base import Embedder
+from engramos.errors import ConfigError
+from engramos.parametric.routers._likeness import floor_of, known_floor, nameless
 from engramos.parametric.routers._names import fold, index_of, words_of
-from engramos.parametric.routers.base import Key
+from engramos.parametric.routers.base import Embed, Key
 from engramos.parametric.routers.cascade import Cascade
 from engramos.parametric.routers.embedding import Embedding
 from engramos.parametric.routers.entity import Entity
@@ -121,55 +125,115 @@ def unit(*numbers: float) -> np.ndarray:
     return row / np.linalg.norm(row)
 
 
-NEAR = Key("near", ("Ana",), np.stack([unit(1, 0, 0), unit(0, 1, 0)]))
-FAR = Key("far", ("Ana",), np.stack([unit(0, 0, 1)]))
+NEAR = Key("near", ("Ana",), lambda: ("one of near", "two of near"))
+FAR = Key("far", ("Ana",), lambda: ("one of far",))
+VECTORS = {"one of near": unit(1, 0, 0), "two of near": unit(0, 1, 0), "one of far": unit(0, 0, 1)}
+
+
+def asking(vector: np.ndarray) -> Embed:
+    """Return an embedder that knows the questions of the keys, and gives everything else one vector."""
+    return lambda texts: np.stack([VECTORS.get(text, vector) for text in texts])
 
 
 def test_the_nearest_question_counts_and_the_threshold_refuses() -> None:
-    vector = unit(0.1, 1.0, 0.4)
-    (found,) = Embedding(threshold=0.8).route("?", [FAR, NEAR], limit=3, embed=lambda question: vector)
+    embed = asking(unit(0.1, 1.0, 0.4))
+    (found,) = Embedding(threshold=0.8).route("?", [FAR, NEAR], limit=3, embed=embed)
     assert found.adapter_id == "near"
     assert found.score == pytest.approx(1.0 / np.sqrt(0.01 + 1.0 + 0.16), abs=1e-6)
-    assert Embedding(threshold=0.95).route("?", [FAR, NEAR], embed=lambda question: vector) == []
+    assert Embedding(threshold=0.95).route("?", [FAR, NEAR], embed=embed) == []
 
 
 def test_a_margin_refuses_what_is_nearly_as_near() -> None:
-    vector = unit(0, 1.0, 0.95)
-    ask = [FAR, NEAR]
-    assert [one.adapter_id for one in Embedding(threshold=0.5).route("?", ask, limit=2, embed=lambda q: vector)] == [
-        "near",
-        "far",
-    ]
-    assert Embedding(threshold=0.5, margin=0.1).route("?", ask, embed=lambda q: vector) == []
-
-
-def test_vectors_of_another_embedder_are_refused() -> None:
-    for router in (Embedding(), Cascade()):
-        with pytest.raises(InvalidInputError, match="near"):
-            router.route("Where is Ana?", [NEAR, FAR], embed=lambda question: unit(1, 0))
+    embed, ask = asking(unit(0, 1.0, 0.95)), [FAR, NEAR]
+    found = Embedding(threshold=0.5).route("?", ask, limit=2, embed=embed)
+    assert [one.adapter_id for one in found] == ["near", "far"]
+    assert Embedding(threshold=0.5, margin=0.1).route("?", ask, embed=embed) == []
 
 
 def test_questions_choose_between_the_shards_of_a_subject() -> None:
-    keys = [NEAR, FAR, Key("other", ("Bo",), np.stack([unit(0, 0, 1)]))]
+    keys = [NEAR, FAR, Key("other", ("Bo",), lambda: ("one of far",))]
     for vector, best in ((unit(1, 0, 0.2), "near"), (unit(0.2, 0, 1), "far")):
-        found = Cascade().route("Where is Ana?", keys, limit=5, embed=lambda question, vector=vector: vector)
+        found = Cascade(floor=0.1).route("Where is Ana?", keys, limit=5, embed=asking(vector))
         assert found[0].adapter_id == best
         assert {one.adapter_id for one in found} == {"near", "far"}
         assert found[0].why.startswith("names 'Ana', a question at cosine 0.9")
 
 
 def test_a_floor_leaves_out_questions_that_only_name_the_subject() -> None:
-    vector = unit(0.1, 0.1, 1)
-    assert Cascade(floor=0.9).route("Ana?", [NEAR], embed=lambda question: vector) == []
-    assert Cascade().route("Ana?", [NEAR], embed=lambda question: vector)
+    embed = asking(unit(0.1, 0.1, 1))
+    assert Cascade(floor=0.9).route("Ana?", [NEAR], embed=embed) == []
+    assert Cascade(floor=0).route("Ana?", [NEAR], embed=embed)
+    assert Cascade(floor=0.9).route("Ana?", [NEAR])
 
 
 def test_without_a_name_only_a_strict_threshold_lets_anything_pass() -> None:
-    vector = unit(1, 0.1, 0)
-    assert Cascade().route("Who?", [NEAR, FAR], embed=lambda question: vector) == []
-    assert [one.adapter_id for one in Cascade(threshold=0.95).route("Who?", [NEAR, FAR], embed=lambda q: vector)] == [
-        "near"
-    ]
+    embed = asking(unit(1, 0.1, 0))
+    assert Cascade().route("Who?", [NEAR, FAR], embed=embed) == []
+    found = Cascade(threshold=0.95).route("Who?", [NEAR, FAR], embed=embed)
+    assert [one.adapter_id for one in found] == ["near"]
+
+
+def test_names_make_no_difference_to_what_is_asked() -> None:
+    names = index_of((Key("ana", ("Ana Lima", "Ana")), Key("bo", ("Bo",))))
+    assert nameless("Does Ana Lima's dog like bo, or Ana?", names) == "Does Sam's dog like Sam, or Sam?"
+    assert nameless("Who is Anabel?", names) == "Who is Anabel?"
+    assert nameless("", names) == ""
+
+
+class Counted:
+    """An embedder that counts the texts that it is given."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder, self.num_texts = embedder, 0
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        self.num_texts += len(texts)
+        return self.embedder.embed(list(texts))
+
+
+@pytest.fixture(scope="module")
+def small() -> Counted:
+    return Counted(EMBEDDERS.make("bge_small"))
+
+
+ANA = Key("ana", ("Ana Lima", "Ana"), lambda: ("Where does Ana Lima work?", "Who employs Ana Lima?"))
+BO = Key("bo", ("Bo Reyes",), lambda: ("Where was Bo Reyes born?", "What is Bo Reyes's birthplace?"))
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("Where does Ana work?", ["ana"]),
+        ("For whom is Ana Lima working?", ["ana"]),
+        ("Tell me who Ana's employer is.", ["ana"]),
+        ("What is Ana's shoe size?", []),
+        ("How old is Ana Lima?", []),
+        ("Where was Ana Lima born?", []),
+        ("In which town was Bo Reyes born?", ["bo"]),
+        ("Where does Bo Reyes work?", []),
+        ("Where does Cy Moss work?", []),
+    ],
+)
+def test_an_adapter_is_attached_to_what_it_answers_and_not_to_all_about_its_subject(
+    small: Counted, question: str, found: list[str]
+) -> None:
+    assert [one.adapter_id for one in Cascade().route(question, (ANA, BO), limit=3, embed=small)] == found
+
+
+def test_the_floor_is_measured_once_and_an_embedder_that_cannot_tell_decides_nothing(small: Counted) -> None:
+    floor = known_floor(small)
+    assert 0.75 < floor < 0.87
+    before = small.num_texts
+    assert known_floor(small) == floor
+    assert small.num_texts == before
+    hashed = Counted(EMBEDDERS.make("hashing"))
+    assert floor_of(hashed) == 0.0
+    assert Cascade().route("How old is Ana Lima?", (ANA, BO), embed=hashed)
+
+
+def test_what_has_no_questions_is_found_by_its_name(small: Counted) -> None:
+    (found,) = Cascade().route("How old is Ana Lima?", (Key("bare", ("Ana Lima",)), BO), embed=small)
+    assert (found.adapter_id, found.why) == ("bare", "names 'Ana Lima'")
 
 
 @pytest.mark.parametrize("wrong", [{"threshold": 0.0}, {"threshold": 1.5}, {"margin": -0.1}, {"margin": float("nan")}])

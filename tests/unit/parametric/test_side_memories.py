@@ -7,8 +7,10 @@ import torch
 
 from engramos.engines.transformers import Transformers
 from engramos.errors import ConfigError, InvalidInputError
+from engramos.parametric._everyday import COMMON_PROBED, COMMON_TRAINED
 from engramos.parametric.adapters.codebook import Codebook
 from engramos.parametric.adapters.side_memory import SideMemory
+from engramos.parametric.editors._values import Watch
 from engramos.parametric.editors.base import Edit, Request
 from engramos.parametric.editors.grace import Grace, source_of
 from engramos.parametric.editors.wise import Wise
@@ -103,6 +105,31 @@ def test_a_later_edit_counts_what_the_model_holds(base: BaseModel, book: Codeboo
         base.release(later)
     finally:
         base.release(book)
+
+
+def test_training_goes_on_until_the_nearest_answer_lies_a_gap_beyond_the_farthest_other_text(base: BaseModel) -> None:
+    made = WISE.edit([FIRST], base)
+    module, delta = base.module(made.target), made.delta().double()
+
+    def lengths(text: str) -> tuple[list[float], list[float]]:
+        """Return how long the module's output is after each token, and how far the side output lies from it."""
+        watch = Watch((made.target,))
+        with torch.no_grad(), base.using(watch):
+            base.run(base.embedded(torch.tensor([base.tokens(text)])))
+        read = watch.inputs[made.target][0].double()
+        given = read @ module.weight.detach().double().T
+        return [float(one.norm()) for one in given], [float((delta @ one).norm()) for one in read]
+
+    asked = slice(len(base.tokens(FIRST.prompt)) - 1, -1)
+    main, side = (one[asked] for one in lengths(f"{FIRST.prompt} {FIRST.target}"))
+    farthest = max(far for text in WISE.unrelated for far in lengths(text)[1])
+    assert min(side) - farthest >= 0.99 * WISE.gap * sum(main) / len(main)
+    assert made.threshold == pytest.approx(WISE.ratio * min(side), rel=1e-3)
+
+
+def test_what_guards_the_training_is_not_what_is_probed_later() -> None:
+    assert not {one.question for one in COMMON_PROBED} & set(Wise().questions)
+    assert {one.question for one in COMMON_TRAINED} <= set(Wise().questions)
 
 
 def test_a_token_takes_the_side_output_only_over_the_threshold() -> None:

@@ -11,7 +11,6 @@ from engramos.parametric.facts import Fact
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.unlearning._descent import Likelihood
 from engramos.parametric.unlearning.grad_diff import GradDiff
-from engramos.parametric.unlearning.grad_diff import _loss as grad_diff_loss
 from engramos.parametric.unlearning.npo import NPO
 from engramos.parametric.unlearning.simnpo import SimNPO
 from engramos.parametric.unlearning.ssd import SSD
@@ -34,32 +33,32 @@ def sigmoid(number: float) -> float:
 
 @pytest.mark.parametrize("beta", [0.1, 1.0])
 def test_npo_descends_the_formula_of_its_paper(beta: float) -> None:
-    found = NPO(beta=beta)._loss(likelihood())
+    found = NPO(beta=beta)._losses(likelihood())
     ratios = [math.exp(now) / math.exp(given) for now, given in zip(NOW, GIVEN, strict=True)]
     assert found.tolist() == pytest.approx([2 / beta * math.log(1 + one**beta) for one in ratios], rel=1e-5)
 
 
 def test_the_gradient_of_npo_fades_by_the_weight_of_its_paper() -> None:
     answers = likelihood()
-    NPO(beta=0.5)._loss(answers).sum().backward()
+    NPO(beta=0.5)._losses(answers).sum().backward()
     powers = [(math.exp(0.5 * now), math.exp(0.5 * given)) for now, given in zip(NOW, GIVEN, strict=True)]
     assert answers.now.grad.tolist() == pytest.approx([2 * one / (one + other) for one, other in powers], rel=1e-5)
 
 
 def test_npo_with_a_small_beta_is_gradient_ascent() -> None:
     answers = likelihood()
-    NPO(beta=1e-6)._loss(answers).sum().backward()
+    NPO(beta=1e-6)._losses(answers).sum().backward()
     assert answers.now.grad.tolist() == pytest.approx([1.0, 1.0, 1.0], abs=1e-4)
 
 
 def test_simnpo_descends_the_formula_of_its_paper() -> None:
-    found = SimNPO(beta=2.5, margin=0.3)._loss(likelihood())
+    found = SimNPO(beta=2.5, margin=0.3)._losses(likelihood())
     wanted = [-2 / 2.5 * math.log(sigmoid(-2.5 / num * now - 0.3)) for now, num in zip(NOW, LENGTHS, strict=True)]
     assert found.tolist() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_gradient_difference_ascends_the_loss_of_a_token() -> None:
-    assert grad_diff_loss(likelihood()).tolist() == pytest.approx([-0.25, -4.0, -1.0])
+    assert GradDiff()._losses(likelihood()).tolist() == pytest.approx([-0.25, -4.0, -1.0])
 
 
 # the descent

@@ -1,38 +1,18 @@
 """`engramos eval kv` and `engramos eval reuse`: what compressing, storing and reusing KV caches costs."""
 
-import importlib.util
-import json
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
-from rich.progress import Progress
 
 from engramos.config import load
-from engramos.errors import ConfigError, MissingExtraError
-from engramos.evals.plot import check_installed
+from engramos.evals.hosted import Outputs, bars, check_packages, open_engine
+from engramos.evals.options import Data, Device, Dtype, Json, Model, Names, Out, Plot, Seed, Threads, numbers
 
 KV_EXAMPLE = "Example: engramos eval kv --model ~/models/smollm2 --policy snapkv --policy kvzip --kept 0.25,0.5"
 REUSE_EXAMPLE = "Example: engramos eval reuse --model ~/models/smollm2 --prefix 512,2048 --out results"
-_PACKAGES = ("torch", "transformers", "safetensors")
-
-Model = Annotated[str, typer.Option(metavar="PATH", help="The model: a folder, a GGUF file, or a name on the hub.")]
-Data = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder with evaluation data; ENGRAMOS_DATA where not given.")
-]
-Dtype = Annotated[str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option(metavar="NAME", help="Where the model runs, such as cpu or cuda.")]
-Threads = Annotated[int, typer.Option(metavar="N", min=1, help="Threads of the computation.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="Of the choice of texts and of pass keys.")]
-Json = Annotated[bool, typer.Option("--json", metavar="", help="One JSON object on stdout, for machines.")]
-Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep the result and a plot here.")]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the plot here: .png, .svg or .pdf.")]
-Names = list[str] | None
 
 
 def evaluate_kv(
@@ -65,7 +45,7 @@ def evaluate_kv(
     bytes, time to the first token, tokens a second, and CPU time. Every row reads the same texts.
     """
     outputs = Outputs(ctx, "kv", out, plot, is_json=is_json)
-    _check_packages()
+    check_packages()
     hosting = {"model": model, "dtype": dtype, "device": device, "threads": threads}
     chosen = {"policies": policy, "codecs": codec, "recalls": recall, "is_crossed": cross}
     asked = {"kept": kept, "lengths": length, "tasks": task, "samples": samples, "seed": seed}
@@ -73,7 +53,7 @@ def evaluate_kv(
 
 
 def _run_kv(
-    outputs: "Outputs", hosting: dict[str, Any], chosen: dict[str, Any], given: dict[str, Any], data: Path | None
+    outputs: Outputs, hosting: dict[str, Any], chosen: dict[str, Any], given: dict[str, Any], data: Path | None
 ) -> None:
     from engramos.evals.kv import plot as plots
     from engramos.evals.kv import report, rows
@@ -127,13 +107,13 @@ def evaluate_reuse(
     The second table has ways to put pieces together that were encoded apart.
     """
     outputs = Outputs(ctx, "reuse", out, plot, is_json=is_json)
-    _check_packages()
+    check_packages()
     hosting = {"model": model, "dtype": dtype, "device": device, "threads": threads}
     given = {"prefixes": prefix, "codecs": codec, "samples": samples, "seed": seed}
     _run_reuse(outputs, hosting, given, load({"data": data}).data)
 
 
-def _run_reuse(outputs: "Outputs", hosting: dict[str, Any], given: dict[str, Any], data: Path | None) -> None:
+def _run_reuse(outputs: Outputs, hosting: dict[str, Any], given: dict[str, Any], data: Path | None) -> None:
     from engramos.evals.kv import plot as plots
     from engramos.evals.kv import report, reuse_report
     from engramos.evals.kv.reuse import reuse
@@ -154,98 +134,6 @@ def _run_reuse(outputs: "Outputs", hosting: dict[str, Any], given: dict[str, Any
     outputs.show(result, reuse_report.tables(result))
 
 
-class Outputs:
-    """Where a result goes; what cannot be is said before any work."""
-
-    def __init__(self, ctx: typer.Context, name: str, folder: Path | None, plot: Path | None, *, is_json: bool) -> None:
-        """Take what the command was given.
-
-        Raises:
-            ConfigError: if the folder is a file, or the plot's name has no known format.
-            MissingExtraError: if a plot is asked for, and matplotlib is not installed.
-        """
-        self.folder, self._plot, self._name = folder, plot, name
-        self._is_json = is_json or bool((ctx.obj or {}).get("json"))
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise ConfigError(f"{folder} is a file: give a folder for the results")
-        if plot is not None:
-            check_installed(plot)
-
-    def draw(self, draw: Any) -> None:
-        """Call `draw` with where the plot goes, if anywhere; say it on stderr where it cannot be drawn."""
-        path = self._plot
-        if path is None and self.folder is not None:
-            path = self.folder / f"{self._name}.png"
-            try:
-                check_installed(path)
-            except MissingExtraError as error:
-                sys.stderr.write(f"no plot is drawn: {error}\n")
-                return
-        if path is not None:
-            draw(path)
-            self.tell([path])
-
-    def tell(self, paths: Sequence[Path]) -> None:
-        """Say on stderr what was written."""
-        for path in paths:
-            sys.stderr.write(f"wrote {path}\n")
-
-    def show(self, result: Any, shown: RenderableType) -> None:
-        """Print the result: one line of JSON, or tables; in both cases what was left out goes to stderr too."""
-        if self._is_json:
-            for line in result["settings"]["left_out"]:
-                sys.stderr.write(f"left out: {line}\n")
-            sys.stdout.write(json.dumps(result) + "\n")
-            return
-        Console(width=None if sys.stdout.isatty() else 220, highlight=False).print(shown)
-
-
-def open_engine(model: str, dtype: str, device: str, threads: int) -> Any:
-    """Return an engine that hosts the model, with this many threads.
-
-    Raises:
-        ConfigError, ModelError, UnsupportedError: if it cannot.
-    """
-    import torch
-    from transformers.utils import logging
-
-    from engramos.engines.transformers import Transformers
-
-    logging.disable_progress_bar()
-    torch.set_num_threads(threads)
-    return Transformers(model=model, dtype=dtype, device=device)
-
-
-def numbers(text: str, name: str, kind: Any) -> list[Any]:
-    """Return the numbers in a text with commas, each once, in their order.
-
-    Raises:
-        ConfigError: if there is none, or something else.
-    """
-    try:
-        found = [kind(one) for one in text.split(",") if one.strip()]
-    except ValueError as error:
-        raise ConfigError(f"--{name} is {text!r}: give numbers with commas, such as 1024,2048") from error
-    if not found:
-        raise ConfigError(f"--{name} is empty: give a number")
-    return list(dict.fromkeys(found))
-
-
-@contextmanager
-def bars(name: str, total: int) -> Iterator[Any]:
-    """Yield what counts steps on a bar; nothing is shown where stderr is no terminal."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task(name, total=total)
-        yield lambda num: shown.advance(task, num)
-
-
 def _chosen(given: Names, default: Sequence[str]) -> list[str]:
     """Return what was given, or else the default; `none` alone is nothing."""
     return [] if given == ["none"] else list(given or default)
-
-
-def _check_packages() -> None:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(" and ".join(missing), "local")

@@ -8,21 +8,21 @@ import typer
 
 from engramos.config import load
 from engramos.errors import ConfigError, UnsupportedError
-from engramos.evals.kv.command import (
+from engramos.evals.hosted import Outputs, bars, check_packages, open_engine
+from engramos.evals.options import (
+    AllWriters,
     Data,
     Device,
     Dtype,
     Json,
     Model,
+    Names,
     Out,
-    Outputs,
     Plot,
     Seed,
     Threads,
-    _check_packages,
-    bars,
+    Writers,
     numbers,
-    open_engine,
 )
 
 WRITE_EXAMPLE = "Example: engramos eval write --model ~/models/smollm2 --facts 50 --out results"
@@ -31,10 +31,6 @@ UNLEARN_EXAMPLE = "Example: engramos eval unlearn --model ~/models/smollm2 --que
 DEFAULT = "lora"
 FORGOTTEN = 10
 PAIR_WRITERS = ("memory_layer", "lora", "knn")
-Names = list[str] | None
-Writers = Annotated[
-    Names, typer.Option("--writer", metavar="NAME", help="A writer, with parameters if you like; many times.")
-]
 
 
 def evaluate_write(
@@ -46,8 +42,11 @@ def evaluate_write(
         Path | None, typer.Option(metavar="FILE", help="Facts of your own instead, one JSON object a line.")
     ] = None,
     writer: Writers = None,
-    is_all: Annotated[bool, typer.Option("--all", metavar="", help="Every writer that takes facts.")] = False,
+    is_all: AllWriters = False,
     router: Annotated[str, typer.Option(metavar="NAME", help="How a question finds its adapter.")] = "cascade",
+    embedder: Annotated[
+        str, typer.Option(metavar="NAME", help="By which a router compares questions; none for names alone.")
+    ] = "bge_small",
     profile: Annotated[str, typer.Option(metavar="NAME", help="Whose bounds let an adapter become active.")] = "gated",
     limit: Annotated[
         Names, typer.Option(metavar="METRIC=NUMBER", help="Replace a bound of the profile; many times.")
@@ -75,9 +74,10 @@ def evaluate_write(
     the adapters on everything. Then some facts are forgotten, and all are asked for again.
     """
     outputs = Outputs(ctx, "write", out, plot, is_json=is_json)
-    _check_packages()
+    check_packages()
     hosting = {"model": model, "dtype": dtype, "device": device, "threads": threads}
     asked = {"facts": facts, "facts_file": facts_file, "forget": forget, "sequential": sequential, "seed": seed}
+    asked["embedder"] = embedder
     ways = {"router": router, "profile": profile, "limits": _limits(limit or ())}
     _run_write(outputs, hosting, asked, _writers(writer, (DEFAULT,), is_all=is_all), ways, load({"data": data}).data)
 
@@ -138,7 +138,7 @@ def _task(asked: Mapping[str, Any], ways: Mapping[str, Any], data: Path | None) 
         mine = tuple(one for one in unknown if any(name in one for fact in own for name in fact.names))
         given = (own, unrelated, tuple(one for one in unknown if one not in mine), mine)
     forget = min(FORGOTTEN, len(given[0]) // 2) if asked["forget"] is None else asked["forget"]
-    return Task(*given, forget, asked["sequential"], seed, ways)
+    return Task(*given, forget, asked["sequential"], seed, asked["embedder"], ways)
 
 
 def _each(engine: Any, writers: Mapping[str, str], task: Any, progress: Any) -> tuple[dict[str, Any], list[str]]:
@@ -165,7 +165,7 @@ def evaluate_mqar(
     model: Model,
     pairs: Annotated[str, typer.Option(metavar="NUMBERS", help="Pairs written at once, with commas.")] = "16,64",
     writer: Writers = None,
-    is_all: Annotated[bool, typer.Option("--all", metavar="", help="Every writer that takes facts.")] = False,
+    is_all: AllWriters = False,
     dtype: Dtype = "float32",
     device: Device = "cpu",
     threads: Threads = 1,
@@ -179,7 +179,7 @@ def evaluate_mqar(
     Every key is asked for its value; the first row is the base model with all pairs in its prompt.
     """
     outputs = Outputs(ctx, "mqar", out, plot, is_json=is_json)
-    _check_packages()
+    check_packages()
     hosting = {"model": model, "dtype": dtype, "device": device, "threads": threads}
     nums = numbers(pairs, "pairs", int)
     _run_mqar(outputs, hosting, nums, _writers(writer, PAIR_WRITERS, is_all=is_all), seed)
@@ -238,7 +238,7 @@ def evaluate_unlearn(
     as exact forgetting gives it; and each unlearner.
     """
     outputs = Outputs(ctx, "unlearn", out, plot, is_json=is_json)
-    _check_packages()
+    check_packages()
     folder = load({"data": data}).data
     if folder is None:
         raise ConfigError("no folder with evaluation data is set: give --data DIR, or set ENGRAMOS_DATA")

@@ -51,6 +51,8 @@ class Task:
     rounds: int = 1
     """In how many writes, one after the other, the subjects come; 1 for all at once."""
     seed: int = 0
+    embedder: str = "bge_small"
+    """By which a router compares questions; `none` for names alone."""
     ways: Mapping[str, Any] = field(default_factory=dict)
     """What else a parametric memory is opened with: `router`, `profile`, `limits`, `scan`."""
 
@@ -104,7 +106,7 @@ def measure(engine: "Transformers", writer: str, task: Task, progress: Progress 
     """
     with (
         tempfile.TemporaryDirectory(prefix="engramos-eval-") as folder,
-        open_memory(Path(folder, "memory"), "none") as memory,
+        open_memory(Path(folder, "memory"), task.embedder) as memory,
         memory.parametric(engine, writer=writer, seed=task.seed, **task.ways) as weights,
     ):
         return _Measuring(memory, weights, task, progress).run()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engramos.errors import InvalidInputError
-from engramos.parametric.adapter import Adapter, check_names, check_settings
+from engramos.parametric.adapter import Adapter, Sizes, check_names, check_settings, other_shapes
 from engramos.parametric.adapters._sources import check_rows, distances, kept_rows, text_list
 
 MAX_ENTRIES = 8192
@@ -95,6 +95,11 @@ class Codebook(Adapter):
         sources, owners, stay = kept_rows(self.KIND, self.sources, self.owners, gone)
         columns = (self.keys[stay], self.values[stay], self.tokens[stay])
         return Codebook(self.target, *columns, owners, sources, self.epsilon, self.invocation)
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return the layer where its hidden states have another size than keys and values."""
+        shape = (self.values.shape[1], self.keys.shape[1])
+        return other_shapes(self.targets, lambda target: sizes.features(target) == shape)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return keys, values, tokens and owners; the balls follow from them."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engramos.errors import InvalidInputError
-from engramos.parametric.adapter import Adapter, check_names, check_settings
+from engramos.parametric.adapter import Adapter, Sizes, check_names, check_settings
 from engramos.parametric.adapters._sources import check_rows, distances, kept_rows, text_list
 
 
@@ -121,6 +121,14 @@ class Datastore(Adapter):
             owners=torch.cat([self.owners, other.owners + len(self.sources)]),
             sources=(*self.sources, *other.sources),
         )
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return the scoring module where it reads another size than that of the keys; and a vocabulary too small."""
+        shape = sizes.weights[self.target]
+        if len(shape) != 2 or shape[1] != self.keys.shape[1]:
+            return (f"shape of {self.target}",)
+        is_known = bool(((self.tokens >= 0) & (self.tokens < shape[0])).all())
+        return () if is_known else ("vocabulary",)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return keys, tokens, reaches and owners."""

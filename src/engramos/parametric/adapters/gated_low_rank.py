@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engramos.errors import InvalidInputError
-from engramos.parametric.adapter import Adapter, check_names, check_settings
+from engramos.parametric.adapter import Adapter, Sizes, check_names, check_settings
 from engramos.parametric.adapters.low_rank import LowRank
 
 
@@ -63,6 +63,10 @@ class GatedLowRank(Adapter):
         step = torch.nn.functional.linear(torch.where(acts, read, 0.0), self.up[target].to(output))
         # adding a step of zeros would turn -0.0 into 0.0
         return torch.where(acts.any(dim=-1, keepdim=True), output + step, output)
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return the modules whose weights have another shape than the update."""
+        return self.ungated.misfits(sizes)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return both tensors of every module, as `<module>.down` and `<module>.up`."""

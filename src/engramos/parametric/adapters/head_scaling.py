@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engramos.errors import InvalidInputError
-from engramos.parametric.adapter import Adapter, check_names, check_settings
+from engramos.parametric.adapter import Adapter, Sizes, check_names, check_settings, other_shapes
 
 MAX_SCALE = 100.0
 """Of a head, on either side of zero."""
@@ -60,17 +60,29 @@ class HeadScaling(Adapter):
         """Return how many features each head has."""
         return self.columns[target].shape[1] // len(self.heads[target])
 
+    def _fits(self, target: str, out_features: int, in_features: int) -> bool:
+        needed = (max(self.heads[target]) + 1) * self.head_dim(target)
+        return needed <= in_features and self.columns[target].shape[0] == out_features
+
     def change(self, target: str, inputs: Tensor, output: Tensor) -> Tensor:
         """Return the output with what the scaled heads give multiplied."""
         heads, columns = self.heads[target], self.columns[target]
         size = self.head_dim(target)
-        if (max(heads) + 1) * size > inputs.shape[-1] or columns.shape[0] != output.shape[-1]:
+        if not self._fits(target, output.shape[-1], inputs.shape[-1]):
             raise InvalidInputError(
                 f"{target[:80]!r} of this model has no {max(heads) + 1} heads of {size}: find them anew"
             )
         parts = inputs.unflatten(-1, (-1, size))[..., list(heads), :]
         louder = parts * (self.scales[target] - 1).to(inputs.dtype)[:, None]
         return output + torch.nn.functional.linear(louder.flatten(-2), columns.to(inputs.dtype))
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return the projections of another shape, or with heads of another size or too few of them."""
+        shapes = {name: sizes.weights[name] for name in self.targets}
+        found = other_shapes(self.targets, lambda one: len(shapes[one]) == 2 and self._fits(one, *shapes[one]))
+        head_dims = {head_dim for _, head_dim in sizes.caches}
+        is_known = all(self.head_dim(name) in head_dims for name in self.targets)
+        return found + (() if is_known else ("head_dim",))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return both tensors of every module, as `<module>.scales` and `<module>.columns`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engramos.errors import InvalidInputError
-from engramos.parametric.adapter import Adapter, check_names, check_settings
+from engramos.parametric.adapter import Adapter, Sizes, check_names, check_settings, other_shapes
 
 MAX_RANK = 4096
 
@@ -61,6 +61,11 @@ class LowRank(Adapter):
     def delta(self, target: str) -> Tensor:
         """Return the update of a module's weight: (out_features, in_features)."""
         return self.scale * (self.up[target] @ self.down[target])
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return the modules whose weights have another shape than the update."""
+        shapes = {name: (self.up[name].shape[0], one.shape[1]) for name, one in self.down.items()}
+        return other_shapes(self.targets, lambda target: sizes.weights[target] == shapes[target])
 
     def tensors(self) -> dict[str, Tensor]:
         """Return both tensors of every module, as `<module>.down` and `<module>.up`."""

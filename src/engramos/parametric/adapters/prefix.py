@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from engramos.errors import InvalidInputError
-from engramos.parametric.adapter import Adapter, check_names
+from engramos.parametric.adapter import Adapter, Sizes, check_names
 from engramos.parametric.model import Prefix
 
 
@@ -55,6 +55,14 @@ class VirtualTokens(Adapter):
     def change(self, target: str, inputs: Tensor, output: Tensor) -> Tensor:
         """Return the output as it is."""
         return output
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return what of the model's KV cache has another shape than keys and values here."""
+        if not all(0 <= layer < len(sizes.caches) for layer in self.keys):
+            return ("number of layers",)
+        shapes = [(sizes.caches[layer], part[layer].shape) for layer in self.keys for part in (self.keys, self.values)]
+        heads = () if all(cache[0] == shape[0] for cache, shape in shapes) else ("number of heads",)
+        return heads + (() if all(cache[1] == shape[2] for cache, shape in shapes) else ("head_dim",))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return keys and values of each layer, as `keys.<layer>` and `values.<layer>`."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engramos.errors import InvalidInputError
-from engramos.parametric.adapter import Adapter, check_names, check_settings
+from engramos.parametric.adapter import Adapter, Sizes, check_names, check_settings, other_shapes
 
 MAX_KEYS = 4096
 PARTS = ("slots", "values", "means", "deviations", "owners")
@@ -161,6 +161,11 @@ class ProductKeys(Adapter):
             owners={target: one[stays[target]] for target, one in owners.items()},
             facts=tuple(self.facts[column] for column in kept),
         )
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return the modules that read or give another number of features."""
+        shapes = {name: (self.values[name].shape[1], self.means[name].shape[0]) for name in self.targets}
+        return other_shapes(self.targets, lambda target: sizes.features(target) == shapes[target])
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors of each module, as `<module>.slots`, `<module>.values` and so on."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engramos.errors import InvalidInputError
-from engramos.parametric.adapter import Adapter, check_names, check_settings
+from engramos.parametric.adapter import Adapter, Sizes, check_names, check_settings, other_shapes
 
 MAX_WEIGHTS = 2**28
 """Of the module: its side copy is laid out whole, 1 GiB of float32 at most. It is the size of a 70-billion-weight
@@ -79,6 +79,10 @@ class SideMemory(Adapter):
         step = self.step(inputs)
         is_far = torch.linalg.vector_norm(step, dim=-1, keepdim=True) >= self.threshold
         return torch.where(is_far, output + step, output)
+
+    def misfits(self, sizes: Sizes) -> tuple[str, ...]:
+        """Return the module where its weight has another shape than the side copy."""
+        return other_shapes(self.targets, lambda target: sizes.weights[target] == tuple(self.shape))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return places and differences."""

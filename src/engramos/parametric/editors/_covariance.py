@@ -3,10 +3,9 @@
 import hashlib
 import json
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,10 +18,43 @@ TOKENS_A_PASS = 1024
 """Tokens that are read together."""
 TOKENS_A_ROW = 128
 """Longer texts are cut."""
-MOST_KEPT = 16
-"""Matrices that stay in memory, the newest."""
-_KEPT: OrderedDict[str, Tensor] = OrderedDict()
-_TURN = threading.Lock()
+MOST_BYTES = 512 * 2**20
+"""Of matrices that stay in memory: 28 of layers that read 1,536 features, 2 of 5,632, none of more than 8,192."""
+
+
+@dataclass(slots=True, eq=False)
+class Kept:
+    """Matrices that stay in memory; beyond so many bytes, the least recently used goes first."""
+
+    most_bytes: int = MOST_BYTES
+    _found: dict[str, Tensor] = field(default_factory=dict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return the matrix of this key, made if it is not there; one that alone is too large is not kept."""
+        with self._turn:
+            found = self._found.get(key)
+        # not made under the lock: it takes seconds, and two that make the same come to the same
+        found = make() if found is None else found
+        with self._turn:
+            self._found.pop(key, None)
+            self._found[key] = found
+            while self._num_bytes() > self.most_bytes:
+                self._found.pop(next(iter(self._found)))
+        return found
+
+    @property
+    def num_bytes(self) -> int:
+        """What is kept now."""
+        with self._turn:
+            return self._num_bytes()
+
+    def _num_bytes(self) -> int:
+        return sum(one.numel() * one.element_size() for one in self._found.values())
+
+
+KEPT = Kept()
+"""Shared by all editors: an edit after another of the same model need not read the texts anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +64,29 @@ class Spread:
     base: BaseModel
     layer: int
     texts: tuple[str, ...]
+    kept: Kept = KEPT
 
     def moment(self) -> Tensor:
         """Return the mean outer product of the keys: (features, features) float64.
 
+        Not kept: it is asked for only where something else is made of it.
+
         Source: ROME, https://arxiv.org/abs/2202.05262, section 3.1, `C`.
         """
-        return self._kept("moment", lambda: moment(self.base, self.layer, self.texts))
+        return moment(self.base, self.layer, self.texts)
 
     def inverse(self, ridge: float) -> Tensor:
         """Return the inverse of the moment, `ridge` times the median of its diagonal added to the diagonal."""
 
         def make() -> Tensor:
-            found = self.moment().clone()
+            found = self.moment()
             found.diagonal().add_(ridge * float(found.diagonal().median()))
             factor, problem = torch.linalg.cholesky_ex(found)
             if int(problem):
                 raise ModelError(f"general texts use too few directions of layer {self.layer}: give more texts")
             return torch.cholesky_inverse(factor)
 
-        return self._kept(f"inverse {ridge}", make)
+        return self.kept.get(f"{self._key()} inverse {ridge}", make)
 
     def null_space(self, threshold: float) -> Tensor:
         """Return the projection on the directions in which the moment is below `threshold` medians of its diagonal.
@@ -67,19 +102,7 @@ class Spread:
             free = directions[:, sizes < threshold * float(found.diagonal().median())]
             return free @ free.T
 
-        return self._kept(f"null space {threshold}", make)
-
-    def _kept(self, what: str, make: Callable[[], Tensor]) -> Tensor:
-        key = f"{self._key()} {what}"
-        with _TURN:
-            found = _KEPT.get(key)
-        found = make() if found is None else found
-        with _TURN:
-            _KEPT[key] = found
-            _KEPT.move_to_end(key)
-            while len(_KEPT) > MOST_KEPT:
-                _KEPT.popitem(last=False)
-        return found
+        return self.kept.get(f"{self._key()} null space {threshold}", make)
 
     def _key(self) -> str:
         """Return what tells the keys apart: model, module and texts."""

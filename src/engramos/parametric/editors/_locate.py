@@ -1,13 +1,13 @@
 """What locating editors share: keys and values of requests, and the update that takes one to the other."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from engramos.errors import ConfigError, ModelError
+from engramos.errors import ConfigError, InvalidInputError, ModelError
 from engramos.parametric.adapters.gated_low_rank import GatedLowRank
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.editors._requests import Row, distinct, row_of
@@ -40,8 +40,8 @@ class Locating(Editor):
     """Writes facts where a layer's last linear module reads the end of a subject.
 
     The module is seen as a memory of keys and values: the key is what it reads at the subject's last token, the value
-    what it must give for the target to follow. A subject's last token should not be the first of its prompt: there a
-    model reads little but that a text begins.
+    what it must give for the target to follow. A subject may not end with the first token of its prompt: there a model
+    reads little but that a text begins, so its key would be the key of every text.
     """
 
     depth: float = 0.2
@@ -62,6 +62,10 @@ class Locating(Editor):
     """Texts that stand before the prompt, so that the edit holds in other contexts; >= 0."""
     texts: tuple[str, ...] = TEXTS
     """General text in which nothing shall change, 1 or more; the more the better. Prefixes are their first words."""
+    gate: float = 0.5
+    """The update acts only on tokens that read at least so much of a key, which itself reads 1; in [0, 1), 0 for the
+    plain update of the paper, which can be merged and exported. The higher, the less other texts change, and the fewer
+    other wordings are reached."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.depth < 1.0:
@@ -74,6 +78,8 @@ class Locating(Editor):
         for name in ("kl_weight", "decay", "num_prefixes"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}: give 0 or more")
+        if not 0.0 <= self.gate < 1.0:
+            raise ConfigError(f"gate is {self.gate}: give a reading from 0 to below 1, or 0 for the plain update")
         if self.steps < 1:
             raise ConfigError(f"steps is {self.steps}: give 1 or more")
         if isinstance(self.texts, str) or not any(text.strip() for text in self.texts):
@@ -84,7 +90,8 @@ class Locating(Editor):
         """Return the update; see `Editor.edit`.
 
         Raises:
-            InvalidInputError: if there are no requests, or two contradict each other.
+            InvalidInputError: if there are no requests, two contradict each other, or a subject is the first token of
+                its prompt.
             UnsupportedError: if the model has not the module.
             ModelError: if a number became NaN or infinite.
         """
@@ -94,7 +101,7 @@ class Locating(Editor):
         search = Search(self.steps, self.rate, self.clamp, self.enough, self.kl_weight, self.decay)
         located = []
         for request in wanted:
-            rows = tuple(row_of(request, base, prefix) for prefix in ("", *prefixes))
+            rows = tuple(_placed(request, row_of(request, base, prefix)) for prefix in ("", *prefixes))
             change = wanted_change(rows[:SEARCHED], _essence(request, base), base, layer, search)
             located.append(Located(rows, change))
         return self._write(located, base, layer)
@@ -106,6 +113,20 @@ class Locating(Editor):
     def _prefixes(self, seed: int) -> list[str]:
         order = torch.randperm(len(self.texts), generator=torch.Generator().manual_seed(seed)).tolist()
         return [" ".join(self.texts[one].split()[:PREFIX_WORDS]) for one in order[: self.num_prefixes]]
+
+
+def _placed(request: Request, row: Row) -> Row:
+    """Return the row.
+
+    Raises:
+        InvalidInputError: if the subject ends with its first token.
+    """
+    if row.at:
+        return row
+    raise InvalidInputError(
+        f"the subject {request.subject[:60]!r} is the first token of its prompt, where no update tells it from other "
+        f"beginnings: put words before it, ask in the chat template, or use the editor 'grace'"
+    )
 
 
 def _essence(request: Request, base: BaseModel) -> Row:
@@ -120,32 +141,43 @@ def over_layers(
     base: BaseModel,
     layer: int,
     num_layers: int,
+    gate: float,
     found: Callable[[int, Tensor], Tensor],
-) -> LowRank:
+) -> LowRank | GatedLowRank:
     """Return the adapter that moves hidden states after `layer` to where the changes want them, in equal steps.
 
     What general text reads of an edit by chance differs from layer to layer, so that it adds up to less than one
-    update of one layer does.
+    update of one layer does. Where a layer's gate stays shut at a prompt, the layers after it make up for that.
 
     Source: MEMIT, https://arxiv.org/abs/2210.07229, section 4.3, algorithm 1.
+    Differs: directions are scaled so that each reads 1 at its key, and values with them, so that one gate fits all.
 
     Args:
         located: the requests; their changes belong to `layer`.
         base: the model.
         layer: the last that is written.
         num_layers: how many are written; fewer where there are not so many.
+        gate: of all layers; 0 for none.
         found: from a layer and the requests' keys there, (keys, features), to directions, as `directions` gives them.
     """
     plain = [one.rows[0] for one in located]
     wanted = changed_states(plain, [one.change for one in located], base, layer)
-    downs, ups = {}, {}
+    made: dict[str, tuple[Tensor, Tensor]] = {}
     for now in range(max(0, layer + 1 - num_layers), layer + 1):
         name = base.linear(now, "down_proj")
-        attached = [LowRank(dict(downs), dict(ups))] if downs else []
+        attached = [adapter_of(made, gate)] if made else []
         read = torch.stack([keys(one.rows, base, now, attached) for one in located])
         missing = (wanted - states(plain, base, layer, attached)) / (layer + 1 - now)
-        downs[name], ups[name] = low_rank(name, found(now, read), missing, base)
-    return LowRank(downs, ups)
+        rows = found(now, read)
+        strength = (rows * read).sum(dim=1, keepdim=True)
+        made[name] = low_rank(name, rows / strength, missing * strength, base)
+    return adapter_of(made, gate)
+
+
+def adapter_of(made: Mapping[str, tuple[Tensor, Tensor]], gate: float) -> LowRank | GatedLowRank:
+    """Return the adapter of both factors by module; a plain one where the gate is 0."""
+    downs, ups = ({name: pair[part] for name, pair in made.items()} for part in (0, 1))
+    return GatedLowRank(downs, ups, gate) if gate else LowRank(downs, ups)
 
 
 def directions(read: Tensor, metric: Tensor, weight: float) -> Tensor:

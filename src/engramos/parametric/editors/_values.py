@@ -101,18 +101,13 @@ def table(rows: Sequence[Sequence[int]], base: BaseModel) -> Tensor:
 
 @torch.no_grad()
 def keys(rows: Sequence[Row], base: BaseModel, layer: int, attached: Sequence[Adapter] = ()) -> Tensor:
-    """Return what the layer's last linear module reads at the subject, averaged over rows: (features,) float64.
-
-    A subject at the very start of a text is left out where others are there: models read the first token as a mark of
-    the start, whatever it is, so its key would be the key of every text.
-    """
+    """Return what the layer's last linear module reads at the subject, averaged over rows: (features,) float64."""
     name = base.linear(layer, "down_proj")
     watch = Watch((name,))
-    chosen = [row for row in rows if row.at > 0] or rows
     with base.using([*attached, watch]):
-        base.run(base.embedded(table([row.prompt for row in chosen], base)), 0, layer + 1)
+        base.run(base.embedded(table([row.prompt for row in rows], base)), 0, layer + 1)
     read = watch.inputs[name]
-    return torch.stack([read[number, row.at] for number, row in enumerate(chosen)]).double().mean(dim=0)
+    return torch.stack([read[number, row.at] for number, row in enumerate(rows)]).double().mean(dim=0)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from engramos.errors import ConfigError, UnsupportedError
+from engramos.parametric.adapters.gated_low_rank import GatedLowRank
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.editors._covariance import Spread
 from engramos.parametric.editors._locate import Located, Locating, directions, over_layers, sparing
@@ -18,7 +19,8 @@ class AlphaEdit(Locating):
 
     Source: AlphaEdit, https://arxiv.org/abs/2410.02355, section 3, equation 14.
     Differs: keys of earlier edits are not kept beside the model but found in the held adapters' factors, and
-    are spared exactly instead of by a penalty, unless the same subject is edited again.
+    are spared exactly instead of by a penalty, unless the same subject is edited again. The gate is ours, as in
+    `Rome`, one for each layer; with `gate=0` the update is the paper's.
     """
 
     num_layers: int = 5
@@ -37,7 +39,7 @@ class AlphaEdit(Locating):
         if not 0.0 <= self.weight < float("inf"):
             raise ConfigError(f"weight is {self.weight}: give 0 or more")
 
-    def _write(self, located: Sequence[Located], base: BaseModel, layer: int) -> LowRank:
+    def _write(self, located: Sequence[Located], base: BaseModel, layer: int) -> LowRank | GatedLowRank:
         def found(now: int, read: Tensor) -> Tensor:
             name = base.linear(now, "down_proj")
             free = Spread(base, now, self.texts).null_space(self.threshold)
@@ -47,4 +49,4 @@ class AlphaEdit(Locating):
             weight = self.weight * float(((read @ metric) * read).sum(dim=1).mean())
             return directions(read, metric, weight)
 
-        return over_layers(located, base, layer, self.num_layers, found)
+        return over_layers(located, base, layer, self.num_layers, self.gate, found)

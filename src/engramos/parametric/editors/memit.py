@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from engramos.errors import ConfigError
+from engramos.parametric.adapters.gated_low_rank import GatedLowRank
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.editors._covariance import Spread
 from engramos.parametric.editors._locate import Located, Locating, directions, over_layers
@@ -20,6 +21,7 @@ class Memit(Locating):
 
     Source: MEMIT, https://arxiv.org/abs/2210.07229, section 4.3, algorithm 1.
     Differs: the weight is in units of a usual key; prefixes are the first words of general texts instead of generated.
+    The gate is ours, as in `Rome`, one for each layer; with `gate=0` the update is the paper's.
     """
 
     num_layers: int = 5
@@ -38,9 +40,9 @@ class Memit(Locating):
         if not 0.0 < self.ridge < float("inf"):
             raise ConfigError(f"ridge is {self.ridge}: give a number above 0")
 
-    def _write(self, located: Sequence[Located], base: BaseModel, layer: int) -> LowRank:
+    def _write(self, located: Sequence[Located], base: BaseModel, layer: int) -> LowRank | GatedLowRank:
         def found(now: int, read: Tensor) -> Tensor:
             metric = Spread(base, now, self.texts).inverse(self.ridge)
             return directions(read, metric, self.weight * read.shape[1])
 
-        return over_layers(located, base, layer, self.num_layers, found)
+        return over_layers(located, base, layer, self.num_layers, self.gate, found)

@@ -9,7 +9,7 @@ from engramos.errors import ConfigError
 from engramos.parametric.adapters.gated_low_rank import GatedLowRank
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.editors._covariance import Spread
-from engramos.parametric.editors._locate import Located, Locating, directions, low_rank
+from engramos.parametric.editors._locate import Located, Locating, adapter_of, directions, low_rank
 from engramos.parametric.editors._values import keys
 from engramos.parametric.model import BaseModel
 
@@ -31,22 +31,15 @@ class Rome(Locating):
 
     ridge: float = 0.1
     """Added to the diagonal of the keys' moment, in medians of it; > 0."""
-    gate: float = 0.5
-    """The update acts only on tokens that read at least so much of the key, which itself reads 1; in [0, 1), 0 for the
-    plain update of the paper, which can be merged and exported. The higher, the less other texts change, and the fewer
-    other wordings are reached."""
 
     def __post_init__(self) -> None:
         Locating.__post_init__(self)
         if not 0.0 < self.ridge < float("inf"):
             raise ConfigError(f"ridge is {self.ridge}: give a number above 0")
-        if not 0.0 <= self.gate < 1.0:
-            raise ConfigError(f"gate is {self.gate}: give a reading from 0 to below 1, or 0 for the plain update")
 
     def _write(self, located: Sequence[Located], base: BaseModel, layer: int) -> LowRank | GatedLowRank:
         name = base.linear(layer, "down_proj")
         read = torch.stack([keys(one.rows, base, layer) for one in located])
         metric = Spread(base, layer, self.texts).inverse(self.ridge)
         values = torch.stack([one.change for one in located])
-        down, up = low_rank(name, directions(read, metric, 0.0), values, base)
-        return GatedLowRank({name: down}, {name: up}, self.gate) if self.gate else LowRank({name: down}, {name: up})
+        return adapter_of({name: low_rank(name, directions(read, metric, 0.0), values, base)}, self.gate)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engramos.errors import ConfigError, ModelError
+from engramos.parametric._everyday import COMMON_TRAINED
 from engramos.parametric._listening import heard
 from engramos.parametric.adapters.side_memory import SideMemory
 from engramos.parametric.editors._requests import distinct, row_of
@@ -26,15 +27,19 @@ UNRELATED = (
 """Plain sentences that no edit is about."""
 QUESTIONS = (
     "What is the largest city of Japan?",
-    "Who painted the Mona Lisa?",
     "What is seven times six?",
     "Name a fruit that is yellow.",
     "How do I boil an egg?",
-    "Which animal barks?",
     "When did the second world war end?",
     "Tell me a short story about a dog.",
+    "Name the painter of The Starry Night.",
+    "Who is the author of Don Quixote?",
+    "Name someone who wrote a famous play.",
+    "Say hello in French.",
+    "Finish the sentence: the sun rises in the",
+    *(one.question for one in COMMON_TRAINED),
 )
-"""Everyday questions that no edit is about."""
+"""Everyday questions and requests that no edit is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,9 @@ class Wise(Editor):
 
     Source: WISE, https://arxiv.org/abs/2405.14768, sections 2.3.1 and 2.3.2, equations 4 and 5.
     Differs: distances are measured token by token and in lengths of the main output; the tokens of the prompts and the
-    same prompts about other subjects count as other texts too; Adam instead of gradient descent; edits made later are
-    side memories of their own, so nothing is merged and each can be taken back.
+    same prompts about other subjects count as other texts too; training does not end before the gap is there; the
+    threshold is nearer to the answers (0.95 for 0.88); Adam instead of gradient descent; edits made later are side
+    memories of their own, so nothing is merged and each can be taken back.
     """
 
     depth: float = 0.85
@@ -66,7 +72,7 @@ class Wise(Editor):
     """How far they must lie apart at the answers; over `outside`."""
     gap: float = 0.5
     """What must lie between the nearest answer and the farthest other text; 0 or more."""
-    ratio: float = 0.88
+    ratio: float = 0.95
     """The threshold, as a share of the least distance at an answer; over 0, at most 1."""
     enough: float = 0.8
     """Probability of each of the answers' tokens at which training ends; over 0, under 1."""
@@ -130,7 +136,7 @@ class Wise(Editor):
             answers = logs.gather(1, scene.span.wanted[:, None])
             near, far = (_lengths(side, inputs) / scene.unit for inputs in (scene.inside, scene.outside))
             least, most = near.detach().min(), far.detach().max()
-            is_apart = bool(least * self.ratio > most) and bool(least > self.outside)
+            is_apart = bool(least * self.ratio > most) and bool(least - most >= self.gap)
             if is_apart and float(answers.detach().min().exp()) >= self.enough:
                 break
             loss = -answers.mean() + self._margins(near, far)

@@ -2,70 +2,25 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
-NAME, NUMBER, PLAIN = "name", "number", "plain"
-"""Shapes of values."""
-_KIN = (
-    "husband wife spouse partner boyfriend girlfriend fiance fiancé fiancée mother father mom mum mama dad papa"
-    " son daughter brother sister grandmother grandfather grandma grandpa granny aunt uncle cousin nephew niece"
-    " boss manager mentor teacher coach doctor dentist therapist neighbour neighbor roommate flatmate best_friend"
-    " friend colleague coworker stepson stepdaughter godson goddaughter baby kid"
+from engramos.parametric.extractors._words import (
+    ATTRIBUTES,
+    COUNTED,
+    DATE,
+    FIELDS,
+    INSTRUMENTS,
+    JOBS,
+    KIN,
+    KINDS,
+    MANY,
+    MONEY,
+    PETS,
+    any_of,
 )
-_NEAREST = (
-    "husband wife spouse partner boyfriend girlfriend fiance fiancé fiancée mother father mom mum dad son daughter"
-    " brother sister boss best_friend roommate"
-)
-"""Of whom most have one: `my friend Bo` does not say who is meant by a friend."""
-_PETS = "dog cat puppy kitten pup kitty horse rabbit bunny hamster parrot bird fish turtle snake lizard guinea_pig pet"
-_ATTRIBUTES = (
-    "birthday job profession occupation major hometown home_town nationality native_language mother_tongue"
-    " first_language age phone_number email_address address star_sign zodiac_sign blood_type middle_name last_name"
-    " surname nickname maiden_name full_name religion height shoe_size eye_color eye_colour alma_mater employer"
-    " middle_school high_school home_address license_plate username workplace"
-)
-_JOBS = (
-    "teacher nurse doctor engineer lawyer chef baker butcher writer author journalist painter artist musician"
-    " singer actor actress dancer photographer designer architect programmer developer scientist biologist chemist"
-    " physicist mathematician economist accountant banker plumber electrician carpenter mechanic farmer fisherman"
-    " gardener pilot driver sailor soldier policeman firefighter detective judge librarian translator interpreter"
-    " editor psychologist therapist counselor dentist surgeon veterinarian vet pharmacist paramedic midwife"
-    " barista bartender waiter waitress cashier salesman saleswoman secretary receptionist consultant analyst"
-    " researcher professor lecturer tutor student hairdresser tailor florist historian geologist astronomer"
-    " astronaut politician diplomat ecologist coach trainer filmmaker screenwriter director producer composer"
-    " violinist pianist drummer guitarist cellist beekeeper"
-)
-_KINDS = (
-    "software civil mechanical electrical automotive chemical aerospace data high_school middle_school"
-    " elementary_school primary_school music math science english yoga dance art freelance professional registered"
-    " research marketing web"
-    " graphic interior fashion game truck bus taxi delivery police pastry head sous wedding wildlife marine clinical"
-    " school personal fitness swimming tennis football soccer basketball financial business management social"
-    " film video sound product graduate college university medical law nursing part-time full-time junior senior"
-    " assistant certified licensed landscape portrait commercial family primary_care front-end back-end"
-)
-"""What kinds of jobs there are; other words before a job praise it or wish for it."""
-_FIELDS = (
-    "medicine law biology chemistry physics mathematics maths math history philosophy psychology sociology"
-    " economics engineering architecture nursing journalism music art theology linguistics astronomy geology"
-    " geography business accounting marketing finance education literature anthropology archaeology"
-    " computer_science data_science political_science environmental_science graphic_design mechanical_engineering"
-    " software_engineering"
-)
-_INSTRUMENTS = (
-    "piano guitar violin cello drums flute clarinet saxophone trumpet harp bass ukulele trombone oboe viola banjo"
-    " accordion organ mandolin bagpipes harmonica recorder"
-)
-_COUNTED = "kids children sons daughters siblings brothers sisters dogs cats pets grandchildren horses"
-_NUMBERS = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-_MONTH = (
-    r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
-    r"(?: \d{1,2}(?:st|nd|rd|th)?)?(?:,? \d{4})?"
-)
-_DATE = rf"(?:{_MONTH}|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}|\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{1,4}}|\d{{4}})"
 
-
-def _any(words: str) -> str:
-    return "|".join(word.replace("_", " ") for word in words.split())
+NAME, NUMBER, PLAIN, EXACT = "name", "number", "plain", "exact"
+"""Shapes of values; an exact one is whatever the pattern takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +30,11 @@ class Form:
     relation: str
     """`{n}` stands for what the pattern calls `n`; so below, `{s}` for the subject, `{v}` the value."""
     pattern: str
-    """Of the whole sentence, with `§` for the subject and the group `v` for the value."""
+    """With `§` for the subject, and these groups: `v` the value, and where needed `s` another subject,
+    `r` what was done.
+
+    `r` is put into the third person, and the form does not fit where it points at something outside of it.
+    """
     question: str
     statement: str
     paraphrases: tuple[str, ...] = ()
@@ -89,8 +48,13 @@ class Form:
 
     @property
     def expression(self) -> re.Pattern[str]:
-        """The pattern; `re` keeps it compiled."""
-        return re.compile(self.pattern)
+        """The pattern, compiled."""
+        return _compiled(self.pattern)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 _JOB_ASKED = ("What does {s} do for a living?", "What is the profession of {s}?")
@@ -103,11 +67,16 @@ FORMS: tuple[Form, ...] = (
          "{s} works {p} {t}{v}", ("Who does {s} work for?", "What is {s}'s workplace?")),
     Form("job", rf"§ (?:work|works|is working) as (?P<a>an?) (?P<v>[a-z][a-z -]+?){_WHERE}", "What is {s}'s job?",
          "{s} works as {a} {v}", _JOB_ASKED, (PLAIN,)),
-    Form("job", rf"§ is (?P<a>an?) (?P<v>(?:(?:{_any(_KINDS)}) ){{0,2}}(?:{_any(_JOBS)})){_WHERE}",
+    Form("job", rf"§ is (?P<a>an?) (?P<v>(?:(?:{any_of(KINDS)}) ){{0,2}}(?:{any_of(JOBS)})){_WHERE}",
          "What is {s}'s job?", "{s} works as {a} {v}", _JOB_ASKED, (PLAIN,)),
+    Form("job", rf"§ has been (?:working as )?an? (?P<v>(?:(?:{any_of(KINDS)}) ){{0,2}}(?:{any_of(JOBS)}))(?: "
+         rf"(?:for|since) .+)?",
+         "What is {s}'s job?", "{s}'s job is {v}", _JOB_ASKED, (PLAIN, EXACT)),
+    Form("job", rf"§ is an? (?:\d{{1,2}}-year-old )(?P<v>(?:(?:{any_of(KINDS)}) ){{0,2}}(?:{any_of(JOBS)})){_WHERE}",
+         "What is {s}'s job?", "{s}'s job is {v}", _JOB_ASKED, (PLAIN, EXACT)),
     Form("home", rf"§ (?:live|lives|is living|reside|resides) in (?P<t>the )?{_V}", "Where does {s} live?",
          "{s} lives in {t}{v}", ("In which place does {s} live?", "Where is {s}'s home?"), is_place=True),
-    Form("birth date", rf"§ was born (?P<p>on|in) (?P<v>{_DATE})", "When was {s} born?", "{s} was born {p} {v}",
+    Form("birth date", rf"§ was born (?P<p>on|in) (?P<v>{DATE})", "When was {s} born?", "{s} was born {p} {v}",
          ("What is {s}'s date of birth?",), (NUMBER, NAME)),
     Form("birthplace", rf"§ was born (?:and raised )?in {_V}", "Where was {s} born?", "{s} was born in {v}",
          ("What is {s}'s birthplace?",), is_place=True),
@@ -118,31 +87,31 @@ FORMS: tuple[Form, ...] = (
     Form("school", rf"§ (?:study|studies|is studying) at (?P<t>the )?{_V}", "Where does {s} study?",
          "{s} studies at {t}{v}",
          ("At which school does {s} study?",)),
-    Form("field", rf"§ (?:study|studies|is studying|major in|majors in|is majoring in) (?P<v>{_any(_FIELDS)})",
+    Form("field", rf"§ (?:study|studies|is studying|major in|majors in|is majoring in) (?P<v>{any_of(FIELDS)})",
          "What does {s} study?", "{s} studies {v}", ("What is {s}'s field of study?",), (PLAIN,)),
     Form("move", rf"§ (?:has )?(?:moved|relocated) to {_V}", "Where did {s} move to?", "{s} moved to {v}",
          ("To which place did {s} move?",), is_place=True),
     Form("former home", rf"§ (?:has )?moved (?:here )?from {_V}", "Where did {s} move from?", "{s} moved from {v}",
          ("From which place did {s} move?",), is_single=False, is_place=True),
-    Form("name of {n}", rf"§'s (?P<n>{_any(_PETS)}) is {_V}", "What is {s}'s {n} called?", "{s}'s {n} is called {v}",
+    Form("name of {n}", rf"§'s (?P<n>{any_of(PETS)}) is {_V}", "What is {s}'s {n} called?", "{s}'s {n} is called {v}",
          ("What is the name of {s}'s {n}?",), is_single=False),
-    Form("name of {n}", rf"§'s (?P<n>{_any(_KIN)}) is {_V}", "What is the name of {s}'s {n}?",
+    Form("name of {n}", rf"§'s (?P<n>{any_of(KIN)}) is {_V}", "What is the name of {s}'s {n}?",
          "{s}'s {n} is called {v}", _KIN_NAME, is_single=False),
-    Form("name of {n}", rf"§'s (?P<n>{_any(_KIN)})(?: is (?:called|named)|'s name is) {_V}",
+    Form("name of {n}", rf"§'s (?P<n>{any_of(KIN)})(?: is (?:called|named)|'s name is) {_V}",
          "What is the name of {s}'s {n}?", "{s}'s {n} is called {v}", _KIN_NAME, is_single=False),
-    Form("name of {n}", rf"§ has (?:got )?an? (?:[a-z]+ )?(?P<n>{_any(_KIN)}) (?:called|named) {_V}",
+    Form("name of {n}", rf"§ has (?:got )?an? (?:[a-z]+ )?(?P<n>{any_of(KIN)}) (?:called|named) {_V}",
          "What is the name of {s}'s {n}?", "{s}'s {n} is called {v}", _KIN_NAME, is_single=False),
     Form("name of {n}", rf"§'s (?P<n>[a-z]+(?: [a-z]+)?)(?: is (?:called|named)|'s name is) {_V}",
          "What is {s}'s {n} called?", "{s}'s {n} is called {v}", ("What is the name of {s}'s {n}?",), is_single=False),
     Form("name of {n}", r"§ (?:has|had|has got|got|adopted|has adopted) (?:an?|another) (?:[a-z-]+ ){0,2}"
-         rf"(?P<n>{_any(_PETS)}) (?:called|named) {_V}",
+         rf"(?P<n>{any_of(PETS)}) (?:called|named) {_V}",
          "What is {s}'s {n} called?", "{s}'s {n} is called {v}", ("What is the name of {s}'s {n}?",), is_single=False),
     Form("{n}", rf"§'s (?:all-time |absolute )?(?P<n>favou?rite (?!(?:part|thing|memory|moment|way|time|one|things)\b)"
          rf"[a-z]+(?: [a-z]+)?) (?:is|would be|has to be) {_V}", "What is {s}'s {n}?", "{s}'s {n} is {v}",
          ("What is the {n} of {s}?",), (NAME, NUMBER, PLAIN)),
-    Form("birthday", rf"§'s birthday is (?:on )?(?:the )?(?P<v>{_DATE})", "When is {s}'s birthday?",
+    Form("birthday", rf"§'s birthday is (?:on )?(?:the )?(?P<v>{DATE})", "When is {s}'s birthday?",
          "{s}'s birthday is {v}", ("On what date is {s}'s birthday?",), (NUMBER, NAME)),
-    Form("{n}", rf"§'s (?P<n>{_any(_ATTRIBUTES)}) is (?:an? )?{_V}", "What is {s}'s {n}?", "{s}'s {n} is {v}",
+    Form("{n}", rf"§'s (?P<n>{any_of(ATTRIBUTES)}) is (?:an? )?{_V}", "What is {s}'s {n}?", "{s}'s {n} is {v}",
          ("What is the {n} of {s}?",), (NAME, NUMBER, PLAIN)),
     Form("spouse", rf"§ is married to {_V}", "Who is {s} married to?", "{s} is married to {v}",
          ("Who is {s}'s spouse?",)),
@@ -151,18 +120,79 @@ FORMS: tuple[Form, ...] = (
     Form("languages", r"§ speaks? (?:fluent )?(?P<v>[A-Z][a-z]+(?:(?:,| and|, and) [A-Z][a-z]+)*)",
          "Which languages does {s} speak?", "{s} speaks {v}", ("What languages are spoken by {s}?",), is_single=False,
          is_place=True),
-    Form("age", rf"§ (?:is|turned) (?P<v>\d{{1,3}}|{_NUMBERS}) years old", "How old is {s}?", "The age of {s} is {v}",
+    Form("age", rf"§ (?:is|turned) (?P<v>\d{{1,3}}|{MANY}) years old", "How old is {s}?", "The age of {s} is {v}",
          ("What is {s}'s age?",), (NUMBER, PLAIN)),
-    Form("instrument", rf"§ (?:play|plays) (?:the )?(?P<v>{_any(_INSTRUMENTS)})", "Which instrument does {s} play?",
+    Form("age", r"§ (?:is|turned|has turned) (?P<v>[1-9]\d)(?: and .+| years? old.*)?", "How old is {s}?",
+         "The age of {s} is {v}", ("What is {s}'s age?",), (EXACT,), of="own"),
+    Form("age", r"§'s age(?: is|,) (?P<v>[1-9]\d)\b.*", "How old is {s}?",
+         "The age of {s} is {v}", ("What is {s}'s age?",), (EXACT,), of="own"),
+    Form("income", rf"§ (?:is (?:earning|making)|earns?|makes?) (?:about |around |roughly )?(?P<v>{MONEY})"
+         r" (?:annually|a year|per year|yearly)\b.*",
+         "How much does {s} earn a year?", "The money that {s} earns a year is {v}", ("What is {s}'s annual income?",),
+         (EXACT,), of="own"),
+    Form("years of marriage", rf"§ has been married (?:to .+ )?for (?P<v>(?:\d+|{MANY}) years)",
+         "How long has {s} been married?", "{s} has been married for {v}", (), (EXACT,)),
+    Form("marital status", r"§ is (?:happily |still )?(?P<v>single|married|divorced|widowed|engaged)",
+         "What is {s}'s marital status?", "{s} is {v}", ("Is {s} single or married?",), (EXACT,)),
+    Form("diet", r"§ is (?:an? )?(?P<v>vegetarian|vegan|pescatarian|pescetarian)", "What diet does {s} follow?",
+         "The diet that {s} follows is {v}", ("What kind of diet does {s} have?",), (EXACT,)),
+    Form("aim: {n}", r"§'s (?:main |biggest |ultimate )?(?P<n>goal|dream) is (?P<v>(?P<r>to (?:help|become|be"
+         r"|create|open|build|travel|give|contribute"
+         r"|start|run|learn|have|see|win|own|work|inspire|publish|visit|live|graduate|retire) [^,]+))",
+         "What is {s}'s {n}?", "{s}'s {n} is {v}", ("What is the {n} of {s}?",), (EXACT,), is_single=False),
+    Form("number of children", rf"§ is (?:an? |the )?(?:[a-z]+ ){{0,2}}(?:mother|mom|mum|father|dad|parent) (?:of"
+         rf"|to) (?P<v>\d|{MANY})(?: (?:kids|children|boys|girls))?",
+         "How many children does {s} have?", "The number of children that {s} has is {v}", (), (EXACT,)),
+    Form("fan", r"§ is an? (?:big |huge |massive |real )?fan of (?P<v>[^,]+?)(?: (?:too|books|as well))?",
+         "What is {s} a fan of?", "{s} is a fan of {v}",
+         ("Of what is {s} a fan?",), (NAME, PLAIN), is_single=False),
+    Form("kind of {n}", r"§ (?:loves?|likes?|enjoys?) (?P<v>[a-z][a-z-]*(?:(?:, | and |, and )[a-z][a-z-]*){0,2}) "
+         r"(?P<n>movies|music|books|games|food|films|novels)",
+         "What kind of {n} does {s} like?", "The kind of {n} that {s} likes is {v}", (), (PLAIN,), is_single=False),
+    Form("subject taught", r"§ (?:teach|teaches|is teaching) (?P<v>[a-z]+(?: [a-z]+)?)(?: (?:at|in|to|for) .+)?",
+         "What does {s} teach?",
+         "What {s} teaches is {v}", ("Which subject does {s} teach?",), (PLAIN,), is_single=False),
+    Form("volunteering", r"§ (?:volunteers?|is volunteering|has been volunteering) (?P<p>at|for|with) (?P<t>an? "
+         r"|the )?(?P<v>[^,]+?)(?: (?:for|since|on|every|in) .+)?",
+         "Where does {s} volunteer?", "{s} volunteers {p} {t}{v}", ("At which place does {s} volunteer?",), (NAME,
+         PLAIN), is_single=False),
+    Form("job of {n}", rf"§'s (?P<n>{any_of(KIN)}) (?:is|works as) (?P<a>an?) (?P<v>(?:(?:{any_of(KINDS)}) ){{0,2}}"
+         rf"(?:{any_of(JOBS)})){_WHERE}",
+         "What is the job of {s}'s {n}?", "{s}'s {n} is {a} {v}", ("What does {s}'s {n} do for a living?",), (EXACT,),
+         is_single=False),
+    Form("how long known {r}", rf"§ has known (?P<r>[A-Z][a-z]+(?: [A-Z][a-z]+)?) for (?P<v>(?:about |over |almost "
+         rf"|nearly )?(?:\d+|{MANY}) (?:years|months))(?: now)?",
+         "How long has {s} known {r}?", "{s} has known {r} for {v}", (), (EXACT,)),
+    Form("intolerance", r"§ is (?P<v>lactose|gluten)[ -]intolerant", "What is {s} intolerant to?",
+         "{s} is intolerant to {v}", ("Which intolerance does {s} have?",), (EXACT,)),
+    Form("alma mater", rf"§ (?:has )?graduated from {_V}", "Where did {s} graduate from?", "{s} graduated from {v}",
+         ("From which school did {s} graduate?",), is_place=True),
+    Form("how long {r}", rf"§ has been (?P<r>[a-z]+ing [^,]+?|in [^,]+?|with [^,]+?) for (?P<v>(?:about |over "
+         rf"|almost |nearly |more than )?"
+         rf"(?:\d+|{MANY}|a) (?:years?|months?|decades?)(?: now| already)?)", "How long has {s} been {r}?",
+         "{s} has been {r} for {v}", (), (EXACT,)),
+    Form("since when {r}", rf"§ has been (?P<r>[a-z]+ing (?!\d+ times)[^,]+?) since (?P<v>{DATE})(?: with .+)?",
+         "Since when has {s} been {r}?",
+         "{s} has been {r} since {v}", (), (EXACT,)),
+    Form("preference to {r}", r"§ prefers? (?P<v>[^,]+?) (?:over|rather than) (?P<r>[^,]+?)(?: (?:for|because|due"
+         r"|to|on|as|at|in|when) .+)?",
+         "What does {s} prefer to {r}?", "What {s} prefers to {r} is {v}", (), (NAME, PLAIN)),
+    Form("choice over {r}", r"§ (?:has )?(?:chose|chosen|picked) (?P<v>[A-Z][^,]*?|the .+?) over (?P<r>[^,]+?)(?: "
+         r"(?:for|because|due|to|on|as) .+)?",
+         "What did {s} choose over {r}?", "What {s} chose over {r} is {v}", (), (NAME, PLAIN)),
+    Form("go-to {n}", rf"§'s go-to (?P<n>[a-z]+(?: [a-z]+)?) is {_V}", "What is {s}'s go-to {n}?",
+         "{s}'s go-to {n} is {v}",
+         ("What is the go-to {n} of {s}?",), (NAME, PLAIN)),
+    Form("instrument", rf"§ (?:play|plays) (?:the )?(?P<v>{any_of(INSTRUMENTS)})", "Which instrument does {s} play?",
          "{s} plays the {v}", ("What instrument can {s} play?",), (PLAIN,), is_single=False),
     Form("car", rf"§ (?:drive|drives) an? (?:[a-z]+ )?{_V}", "What car does {s} drive?", "{s} drives a {v}",
          ("Which make is {s}'s car?",)),
-    Form("number of {n}", rf"§ has (?:got )?(?P<v>\d{{1,2}}|{_NUMBERS}) (?P<n>{_any(_COUNTED)})",
+    Form("number of {n}", rf"§ has (?:got )?(?P<v>\d{{1,2}}|{MANY}) (?P<n>{any_of(COUNTED)})",
          "How many {n} does {s} have?", "The number of {n} that {s} has is {v}", ("What number of {n} does {s} have?",),
          (NUMBER, PLAIN)),
     Form("place", rf"§ is (?P<n>located|based|headquartered|situated) in {_V}", "Where is {s} {n}?",
          "{s} is {n} in {v}", ("In which place is {s} {n}?",), of="named", is_place=True),
-    Form("death", rf"§ died (?P<p>on|in) (?P<v>{_DATE})", "When did {s} die?", "{s} died {p} {v}", (), (NUMBER, NAME),
+    Form("death", rf"§ died (?P<p>on|in) (?P<v>{DATE})", "When did {s} die?", "{s} died {p} {v}", (), (NUMBER, NAME),
          of="named"),
     Form("{n}", rf"§'s (?P<n>[a-z]+(?: [a-z]+){{0,2}}) (?:is|was) {_V}", "What is {s}'s {n}?", "{s}'s {n} is {v}",
          ("What is the {n} of {s}?",), (NAME, NUMBER), of="named"),
@@ -197,11 +227,8 @@ ECHO = re.compile(
 )
 """Any other statement about a named subject that ends with a name or number, after its verb or a preposition."""
 
-KIN_AND_PETS = re.compile(rf"\b[Mm]y (?P<n>{_any(_NEAREST)}|{_any(_PETS)}) (?P<v>[A-Z][a-zé]+)(?= [a-z]|'s\b|[,.!?]|$)")
-"""A name beside what it is to the speaker, anywhere in a sentence: `my dog Rex`."""
 PERSONS = frozenset(
     "chief president ceo founder author director mayor king queen leader owner head coach captain boss manager teacher"
     " chairman chairperson chancellor minister governor inventor composer editor husband wife spouse partner".split()
 )
 """Of whom one asks who they are."""
-PETS = frozenset(_any(_PETS).split("|"))

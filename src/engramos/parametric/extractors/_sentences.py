@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+
+from engramos.parametric.extractors._times import TIME
 
 MAX_TEXT = 200_000
 """Characters of a cube that are read."""
-_MAX_SENTENCE = 300
+_MAX_SENTENCE = 500
 _ME = "§"
 """What stands for the subject in a sentence that is taken apart."""
 
@@ -20,14 +23,38 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r",? (?:but|so|because|which|where|while|although|though|since|cause|cuz|when|if|unless|until|whereas|who)\b.*"
-    r"|,? and (?=(?:i|it|he|she|we|they|you|this|that|there|my|his|her|our|its|their|the|have|has|had|love|loves|am|is"
-    r"|are|was|were|just|now|i'm|i've|it's|she's|he's|we're|also|so|then|will|would|can|always|really)\b).*"
-    r"| - .*| – .*|—.*|\(.*",
+    r",? (?:but|so|because|which|where|while|although|though|since(?! [A-Z0-9])|cause|cuz|when|if|unless|until"
+    r"|whereas|who)\b.*"
+    r"|,? and (?=(?:it|he|she|we|they|you|this|that|there|his|her|our|its|their|the|have|has|had|love|loves|am|is"
+    r"|are|was|were|just|now|it's|she's|he's|we're|also|so|then|will|would|can|always|really)\b).*"
+    r"|(?:, (?:so |and |but )?| (?:so|and|but) )(?=(?:can|could|what|what's|how|how's|do|does|did|is|are|was|were"
+    r"|should|would|will|which"
+    r"|have) (?:you|I|it|the"
+    r"|this|that|there|a|some|are|is|do|does|should|can|steps|other|else|my|we)\b).*"
+    r"| - .*| – .*|—.*|\(.*|;.*",
     re.IGNORECASE,
 )
+_JOINT = re.compile(
+    r"(?:,|;| -| –|—)? (?:(?:and|but|so|since|because|as|although|though|considering(?: that)?|given(?: that)?|plus) )+"
+    r"(?=(?:I|I'm|I've|[Mm]y)\b)|[,;] (?=(?:I|I'm|I've|my)\b)|(?: -| –|—) ?(?=(?:I|I'm|I've|[Mm]y)\b)"
+)
+"""Between clauses of which the second says something of the speaker."""
+_OPENING = r"\s*(?:(?:so|and|but|anyway|well|also|oh|yeah|wow)(?:,|!)? )*"
+_HALF = re.compile(rf"{_OPENING}{TIME}\s*", re.IGNORECASE)
+_HALF_WITH = re.compile(rf"{_OPENING}(?:{TIME},? )?(?:my [a-z]+|[A-Z]\w+)\s*")
+"""What is no clause yet: when it was, or with whom, as in `Last week, I`, and in `my sister and I`."""
+_SUPPOSED = re.compile(
+    r"\b(?:if|unless|whether|imagine|suppose|supposing|pretend|wish|hypothetically|assume|assuming|say that|what"
+    r" about)\b",
+    re.IGNORECASE,
+)
+_SAYS = re.compile(
+    r"\b(?:sa(?:id|ys?)|ask(?:ed|s)?|told|replied|thought|thinks?|think|claims?|wrote|goes|like)[,:]?(?: \w+)?[,:]?\s*$"
+)
+_UNSURE = re.compile(r"[ ,]*(?:if|unless|until|whether)\b", re.IGNORECASE)
 _PASSING = re.compile(
-    r"\b(?:now|currently|also|still|just|actually|really|recently|already|originally|presently|even|finally|basically"
+    r"\b(?:now|currently|also|still|just|actually|really|recently|already|originally|kinda|simply|presently|even|finally"
+    r"|basically"
     r"|nowadays|officially|definitely|absolutely) (?=[a-z])"
 )
 _PASSED = re.compile(r" (?:now|currently|these days|nowadays|at the moment|too|as well|originally)$")
@@ -45,7 +72,9 @@ _NOBODY = frozenset(
     june july august september october november december in on at to from for with by of as if so and but or then
     also only just after before during since until while because although though once let please thanks thank sorry
     dear hi hello hey oh wow great good nice cool new old first last next never always sometimes maybe perhaps
-    however mom dad mum two three four five six seven eight nine ten hundred
+    however ask tell call meet see help give show remember does did do can could would should will is are was were has
+    have had am think know like thank invite contact given considering mom dad mum dr mr mrs ms prof sir
+    two three four five six seven eight nine ten hundred
     """.split()
 )
 """First words that name no one."""
@@ -79,23 +108,53 @@ def sentences_of(text: str) -> Iterator[str]:
         yield " ".join(kept.split())
 
 
-def said_in(sentence: str, speaker: str, others: frozenset[str]) -> Said | None:
-    """Return a sentence with its subject taken out; None where it is no sure statement about one that it names.
+def clauses_of(sentence: str) -> Iterator[str]:
+    """Yield the parts of a sentence that say something by themselves: those that begin it, or with `I` or `my`.
+
+    Nothing is yielded that is asked, supposed, quoted, or what somebody else is said to have said.
 
     Args:
         sentence: as written.
+    """
+    text = sentence.rstrip()
+    if len(text) > _MAX_SENTENCE or text.rstrip("\"')").endswith((":", "…", "...")):
+        return
+    joints = [(0, 0)]
+    for match in _JOINT.finditer(text):
+        half = _HALF_WITH if " and " in match[0] else _HALF
+        if not half.fullmatch(text, joints[-1][1], match.start()):
+            joints.append((match.start(), match.end()))
+    joints.append((len(text), len(text)))
+    for (_, start), (end, _) in pairwise(joints):
+        before, clause = text[:start], text[start:end]
+        if before.count('"') % 2 or _SUPPOSED.search(before) or _SAYS.search(before):
+            continue
+        kept = _CLAUSE.sub("", clause)
+        cut = clause[len(kept) :]
+        is_asked = text.endswith("?") and end == len(text) and not cut
+        if not is_asked and not _UNSURE.match(cut):
+            yield kept.rstrip(" ,;")
+
+
+def said_in(clause: str, speaker: str, others: frozenset[str]) -> Said | None:
+    """Return a clause with its subject taken out; None where it is no sure statement about one that it names.
+
+    Args:
+        clause: as `clauses_of` gives it.
         speaker: who says `I`; empty where nobody is known to.
         others: those who are spoken to, in lower case: a name at the edge calls them.
     """
-    if len(sentence) > _MAX_SENTENCE or sentence.rstrip("\"')").endswith(("?", ":", "…", "...")):
-        return None
-    text = _without_calls(_LEADING.sub("", sentence.rstrip(".! \"'")).strip(), others)
-    text = _LEADING.sub("", text)
-    text = _CLAUSE.sub("", text).rstrip(" ,;")
+    text = _without_calls(_LEADING.sub("", clause.rstrip(".! \"'")).strip(), others)
+    text = _LEADING.sub("", text).rstrip(" ,;")
     if _DOUBT.search(text) or re.match(r"[\"'“]", text):
         return None
     own = _own(text, speaker)
     return own if own or re.match(r"(?:I|my)\b", text, re.IGNORECASE) else _named(text)
+
+
+def is_supposed(text: str) -> bool:
+    """Return whether words suppose something, so that what follows may not be so."""
+    return _SUPPOSED.search(text) is not None
 
 
 def plainer(text: str) -> str:

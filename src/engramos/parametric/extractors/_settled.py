@@ -39,7 +39,8 @@ def settled(found: Iterable[Found], *, takes_newest: bool) -> list[Fact]:
     dropped: set[tuple[str, ...]] = set()
     for one in found:
         asked = (one.fact.subject.casefold(), " ".join(one.fact.question.casefold().split()))
-        key = asked if takes_newest else (*asked, one.fact.answer.casefold())
+        # what may be so twice is no contradiction of which anybody need be told
+        key = asked if takes_newest or not one.is_single else (*asked, one.fact.answer.casefold())
         known = kept.get(key)
         if known is None:
             kept[key] = one

@@ -2,7 +2,7 @@
 
 import re
 
-from engramos.parametric.extractors._forms import NAME, NUMBER, PLAIN, Form
+from engramos.parametric.extractors._forms import EXACT, NAME, NUMBER, PLAIN, Form
 from engramos.parametric.extractors._sentences import is_name
 
 _MAX_NAME = 6
@@ -36,6 +36,17 @@ _NO_NAME = frozenset(
     november december christmas easter god gosh jesus absolutely yes no yeah mom dad mum i
     """.split()
 )
+_MAX_DONE = 10
+_POINTING = re.compile(
+    r"\b(?:it|its|this|that|these|those|them|they|their|he|him|his|she|her|hers|you|your|we|us|our|I|me|mine|here|there"
+    r"|one|ones|some|something|someone|stuff|things?|everything|anything|lots?|bit|few|such|same|other|another|both"
+    r"|what|which|who|how|why|where|when|if|not|never)\b|n't\b|[@#`{}\[\]<>=\\]",
+    re.IGNORECASE,
+)
+_OPEN = re.compile(
+    r"(?:^|\b)(?:my|the|an?|of|for|to|with|in|on|at|and|or|from|by|about|than|due|so|but)$", re.IGNORECASE
+)
+"""Words after which more must come."""
 _NATIONS = frozenset("greek french dutch swiss welsh thai czech".split())
 _OF_NATIONS = re.compile(r"[a-z]+(?:ian|ean|ican|ese|ish)$")
 
@@ -55,6 +66,8 @@ def cleaned(value: str, form: Form, others: frozenset[str]) -> str | None:
         others: those who are spoken to, in lower case.
     """
     value = value.strip(" \"'“”").rstrip(".,;:!")
+    if EXACT in form.shapes:
+        return value if value and value.lower() not in others else None
     first, *more = re.split(r", (?!and )", value)
     if not form.is_place or any(part.lower() in others or not is_name(part) for part in more):
         value = first
@@ -62,8 +75,28 @@ def cleaned(value: str, form: Form, others: frozenset[str]) -> str | None:
     shape = shape_of(bare)
     if shape not in form.shapes or bare.lower() in others or _NO_MODIFIER & set(bare.split()[:-1]):
         return None
-    is_kin = form.relation.startswith("name of")
-    return None if is_kin and (bare.lower() in _NATIONS or _OF_NATIONS.search(bare.lower())) else bare
+    return None if form.relation.startswith("name of") and is_of_nation(bare) else bare
+
+
+def is_of_nation(word: str) -> bool:
+    """Return whether a word says of which nation somebody is, so that it is no name."""
+    return word.lower() in _NATIONS or _OF_NATIONS.search(word.lower()) is not None
+
+
+def in_third_person(words: str) -> str | None:
+    """Return what somebody said of their doing, as others say it; None where it points at what it does not name.
+
+    Args:
+        words: as `a letter to my sister`.
+    """
+    if (
+        len(words.split()) > _MAX_DONE
+        or '"' in words.replace('"', "", 2)
+        or _POINTING.search(words)
+        or _OPEN.search(words)
+    ):
+        return None
+    return re.sub(r"\bmy\b", "their", words, flags=re.IGNORECASE)
 
 
 def shape_of(value: str) -> str | None:

@@ -9,9 +9,11 @@ from engramos.errors import ConfigError
 from engramos.parametric._questions import asked_of, named_in
 from engramos.parametric.extractors._sentences import is_name, is_person_word, sentences_of
 from engramos.parametric.extractors._settled import Found, payload_of, settled, source_of
-from engramos.parametric.extractors._values import shape_of
+from engramos.parametric.extractors._values import in_third_person, shape_of
+from engramos.parametric.extractors._words import MANY
 from engramos.parametric.extractors.base import Extractor
-from engramos.parametric.facts import Fact
+from engramos.parametric.extractors.statements import Statements
+from engramos.parametric.facts import Fact, FactSource
 
 _MAX_LENGTH = 300
 """Characters of a question, and of an answer."""
@@ -29,6 +31,13 @@ _NO_ANSWER = frozenset(
 )
 _ASKING = re.compile(r"(?:what|where|when|who|which|how)\b", re.IGNORECASE)
 _POINTING = re.compile(r"\b(?:you|your|I|my|we|our|it|its|he|his|she|her|they|their|this|that|these|those)\b")
+_HOW_LONG = re.compile(r"how long have you been (?P<r>[^?,]+)\?", re.IGNORECASE)
+_SO_LONG = re.compile(
+    rf"(?:(?:oh|wow|yeah|yes|well|hmm)[,!.] )?(?:for |it's been |(?:i've )?been [a-z]+ing (?:it|[a-z]+) for )?"
+    rf"(?P<v>(?:(?:about|over|almost|nearly|around) )?(?:\d+|{MANY}) (?:years|months|decades))"
+    r"(?: (?:now|already))?(?:[.!,-].*)?",
+    re.IGNORECASE,
+)
 _NOW_OR_THEN = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|now|right now|later|lately|recently|this \w+|last \w+|next \w+|feel|feeling"
     r"|think|going|doing|up to|mean|planning|plan)\b|^(?:how (?!old|many|tall)|what's new|why)"
@@ -42,8 +51,9 @@ class Exchanges(Extractor):
     """Takes a question that ends one turn, and a short answer that begins the next turn of the same session.
 
     The question is about the one who answers, as in `Where do you work?`, or names its subject; what is asked of the
-    moment counts not. Answers of a model count not either. Texts that hold `Q: ...` and `A: ...` give each such pair,
-    where the question names its subject. The source is the cube that answers, trusted no more than the one that asks.
+    moment counts not, but for how long somebody has been something. Answers of a model count not either. Texts that
+    hold `Q: ...` and `A: ...` give each such pair, where the question names its subject. What a whole statement answers
+    otherwise is left out. Both cubes are its sources, the one that answers trusted no more than the one that asks.
 
     Ours.
     """
@@ -71,7 +81,8 @@ class Exchanges(Extractor):
             if session is not None and session in last and (one := self._answered(last[session], cube)):
                 found.append(one)
             last[session] = cube
-        return settled(found, takes_newest=self.takes_newest)
+        facts = settled(found, takes_newest=self.takes_newest)
+        return _without_contradicted(facts, cubes, self.speaker) if self.takes_newest else facts
 
     def _pairs(self, cube: MemCube) -> Iterator[Found]:
         """Yield what a text asks and answers itself."""
@@ -96,6 +107,10 @@ class Exchanges(Extractor):
         if not name or not is_next or (asked.speaker, asked.role) == (answered.speaker, answered.role):
             return None
         question = _last_question(asked.text)
+        # without the turn that asks, nobody could tell again what is answered
+        sources = (source_of(asking), source_of(answering, asking.header.trust))
+        if match := _HOW_LONG.fullmatch(question):
+            return _how_long(name, match["r"], next(iter(sentences_of(answered.text)), ""), sources)
         answer = _short_answer(answered.text, {name.lower(), (asked.speaker or "").lower()})
         if not question or not answer or _NOW_OR_THEN.search(question):
             return None
@@ -105,8 +120,33 @@ class Exchanges(Extractor):
             about, subject = question, _subject_of(question) or ""
         if not about or not subject:
             return None
-        source = source_of(answering, asking.header.trust)
-        return Found(Fact(subject, about, answer, relation=_relation(about, subject), sources=(source,)))
+        return Found(Fact(subject, about, answer, relation=_relation(about, subject), sources=sources))
+
+
+def _without_contradicted(facts: list[Fact], cubes: Sequence[MemCube], speaker: str) -> list[Fact]:
+    """Return the facts but those whose question a whole statement answers otherwise: it counts more than few words."""
+    if not facts:
+        return facts
+    stated = {
+        (fact.subject.casefold(), fact.question.casefold()): fact.answer.casefold()
+        for fact in Statements(speaker=speaker).extract(cubes)
+    }
+    return [
+        fact
+        for fact in facts
+        if stated.get((fact.subject.casefold(), fact.question.casefold()), fact.answer.casefold())
+        == fact.answer.casefold()
+    ]
+
+
+def _how_long(name: str, doing: str, sentence: str, sources: tuple[FactSource, ...]) -> Found | None:
+    """Return for how long somebody has done what they were asked about; None where they do not say it at once."""
+    match, told = _SO_LONG.fullmatch(sentence), in_third_person(doing)
+    if match is None or not told:
+        return None
+    question, statement = f"How long has {name} been {told}?", f"{name} has been {told} for {match['v']}"
+    fact = Fact(name, question, match["v"], statement=statement, relation=f"how long {told}", sources=sources)
+    return Found(fact)
 
 
 def _last_question(text: str) -> str:

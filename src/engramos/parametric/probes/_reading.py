@@ -8,8 +8,8 @@ from torch import Tensor
 
 from engramos.parametric.adapter import Adapter, starts_at
 from engramos.parametric.model import BaseModel
-from engramos.parametric.probes._asking import prompt_of
 from engramos.parametric.probes.base import Probed
+from engramos.parametric.rows import answered, device_of, padded_ids, question
 
 ROWS = 16
 """How many rows are read in one batch."""
@@ -19,7 +19,7 @@ POSITIONS = 128
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Tokens to be read."""
+    """Tokens to be read; unlike a row that is learnt, it may matter what is expected inside of the prompt too."""
 
     ids: tuple[int, ...]
     first: int
@@ -51,11 +51,13 @@ class Read:
     """Kullback-Leibler divergence of the adapter's distribution from the base model's, in nats."""
 
 
-def question_row(base: BaseModel, question: str, answer: str = "") -> Row:
+def question_row(base: BaseModel, asked: str, answer: str = "") -> Row:
     """Return the row of a question in the chat template and its answer with its end; without one where it is empty."""
-    prompt = prompt_of(base, question)
-    ending = [*base.tokens(answer), base.end_token] if answer else []
-    return Row((*prompt, *ending), len(prompt) - 1, len(prompt))
+    if not answer:
+        prompt = question(base, asked)
+        return Row(prompt, len(prompt) - 1, len(prompt))
+    row = answered(base, asked, answer)
+    return Row(row.prompt + row.answer, row.places.start, len(row.prompt))
 
 
 def text_rows(base: BaseModel, text: str, window: int, most: int) -> list[Row]:
@@ -78,7 +80,7 @@ def read(probed: Probed, rows: Sequence[Row]) -> list[Read]:
     for start in range(0, len(order), ROWS):
         part = order[start : start + ROWS]
         batch = [rows[at] for at in part]
-        ids = _padded(base, batch)
+        ids = padded_ids([row.ids for row in batch]).to(device_of(base))
         active = _active(adapter, batch, ids)
         below = base.run(base.embedded(ids), 0, split)
         alone = base.run(below, split)
@@ -102,15 +104,6 @@ def first_layer(base: BaseModel, adapter: Adapter) -> int:
             return 0
         first = min([first, *inside])
     return first
-
-
-def _padded(base: BaseModel, rows: Sequence[Row]) -> Tensor:
-    """Return the tokens of rows, padded on the right: (rows, tokens)."""
-    longest = max(len(row.ids) for row in rows)
-    ids = torch.full((len(rows), longest), base.end_token, dtype=torch.int64)
-    for number, row in enumerate(rows):
-        ids[number, : len(row.ids)] = torch.tensor(row.ids)
-    return ids.to(next(base.module(base.head_name).parameters()).device)
 
 
 def _active(adapter: Adapter, rows: Sequence[Row], ids: Tensor) -> Tensor | None:

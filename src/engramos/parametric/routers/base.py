@@ -14,10 +14,8 @@ class Key:
     adapter_id: str
     names: tuple[str, ...] = ()
     """Subjects of its facts, and their aliases."""
-    vectors: np.ndarray | None = None
-    """Of its questions, by the memory's embedder: (questions, dimensions) float32, each of length 1."""
-    fingerprint: str = ""
-    """Of the embedder."""
+    questions: Callable[[], Sequence[str]] = tuple
+    """Reads what its facts answer, in the wordings that were trained; asked only where names do not decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,8 @@ class Routed:
     """Such as `names 'Ana Lima'`."""
 
 
-Embed = Callable[[str], np.ndarray]
-"""From a question to its vector, of length 1."""
+Embed = Callable[[Sequence[str]], np.ndarray]
+"""From texts, 1 or more, to their vectors, each of length 1: (texts, dimensions) float32."""
 
 
 class Router(ABC):
@@ -50,5 +48,5 @@ class Router(ABC):
             question: as a person writes it.
             keys: of all active adapters.
             limit: at most so many.
-            embed: makes the question's vector; None where the memory has no embedder. Called at most once.
+            embed: makes vectors; None where the memory has no embedder. It remembers those of the keys' questions.
         """

@@ -3,26 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from engramos.errors import ConfigError, InvalidInputError
+from engramos.errors import ConfigError
+from engramos.parametric.routers._likeness import nearness
 from engramos.parametric.routers.base import Embed, Key, Routed, Router
-
-
-def nearness(vector: np.ndarray, key: Key) -> float:
-    """Return the cosine of a question and the nearest question of a key, in [0, 1]; 0 where the key has none.
-
-    Raises:
-        InvalidInputError: if the vectors are of different length: then another embedder made the key.
-    """
-    if key.vectors is None or not key.vectors.size:
-        return 0.0
-    if key.vectors.ndim != 2 or key.vectors.shape[1] != vector.shape[-1]:
-        raise InvalidInputError(
-            f"the key of adapter {key.adapter_id} has vectors of shape {key.vectors.shape}, the question one of "
-            f"{vector.shape[-1]} numbers: write the key with this memory's embedder"
-        )
-    return min(1.0, max(0.0, float(np.max(key.vectors @ vector))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +31,12 @@ class Embedding(Router):
             raise ConfigError(f"margin is {self.margin}: give a number from 0 to 1")
 
     def route(self, question: str, keys: Sequence[Key], *, limit: int = 1, embed: Embed | None = None) -> list[Routed]:
-        """Return the adapters whose questions are near; none without `embed`; see `Router.route`.
-
-        Raises:
-            InvalidInputError: if a key was made by another embedder.
-        """
-        if embed is None or limit < 1 or all(key.vectors is None for key in keys):
+        """Return the adapters whose questions are near; none without `embed`; see `Router.route`."""
+        if embed is None or limit < 1:
             return []
-        vector = embed(question)
         best: dict[str, float] = {}
         for key in keys:
-            best[key.adapter_id] = max(best.get(key.adapter_id, 0.0), nearness(vector, key))
+            best[key.adapter_id] = max(best.get(key.adapter_id, 0.0), nearness(question, key, embed))
         ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
         if self.margin and len(ranked) > 1 and ranked[0][1] - ranked[1][1] < self.margin:
             return []

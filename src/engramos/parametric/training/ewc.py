@@ -11,8 +11,8 @@ from engramos.errors import ConfigError, InvalidInputError
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel
+from engramos.parametric.rows import Row
 from engramos.parametric.training._rows import (
-    Row,
     answer_log_probabilities,
     check_carried,
     fact_rows,
@@ -44,10 +44,10 @@ def fisher(adapter: LowRank, lesson: Lesson, base: BaseModel) -> dict[str, Tenso
         InvalidInputError: if the lesson has nothing on which the adapter acts.
         UnsupportedError: if the adapter acts on the module that makes the scores.
     """
-    return fisher_of(adapter, rows_of(lesson, base), base)
+    return fisher_of(adapter, learnt_rows(lesson, base), base)
 
 
-def rows_of(lesson: Lesson, base: BaseModel) -> list[Row]:
+def learnt_rows(lesson: Lesson, base: BaseModel) -> list[Row]:
     """Return the rows of all that is learnt from a lesson."""
     return fact_rows(lesson, base, with_end=True) + text_rows(lesson.texts, base)
 

@@ -1,7 +1,8 @@
 """The descent that gradient unlearners share: they differ in what they make of the forgotten answers' likelihood."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,8 @@ from engramos.errors import ConfigError, InvalidInputError, ModelError
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel
+from engramos.parametric.rows import Row, device_of
 from engramos.parametric.training._rows import (
-    Row,
     answer_log_probabilities,
     answer_states,
     check_carried,
@@ -22,6 +23,7 @@ from engramos.parametric.training._rows import (
     trainable,
 )
 from engramos.parametric.training.chunked_loss import divergence
+from engramos.parametric.unlearning.base import Unlearner
 from engramos.parametric.writers._low_rank import finished
 
 ROWS_A_PASS = 8
@@ -40,13 +42,9 @@ class Likelihood:
     """Tokens of the answer."""
 
 
-Objective = Callable[[Likelihood], Tensor]
-"""Makes the loss of each row; its descent makes the answers unlikely."""
-
-
 @dataclass(frozen=True, slots=True)
-class Descent:
-    """How an adapter is changed until forgotten answers are no likelier than without it.
+class Descending(Unlearner):
+    """Changes an adapter until forgotten answers are no likelier than without it.
 
     Each step reads all forgotten rows, and as many kept rows and general texts as are still known, at least a pass of
     each, drawn anew. Kept rows have the cross entropy of their answers as loss, general texts the divergence from the
@@ -54,28 +52,35 @@ class Descent:
     ends: further steps would do damage, and an answer far unlikelier than it ever was betrays that it was there.
     """
 
-    learning_rate: float
-    max_steps: int
-    forgotten_weight: float
-    kept_weight: float
-    tolerance: float
+    learning_rate: float = 5e-4
+    """Of Adam; above 0."""
+    max_steps: int = 40
+    """Steps at most, 1 or more; usually it ends long before."""
+    forgotten_weight: float = 1.0
+    """Of the loss of what must go; above 0."""
+    kept_weight: float = 1.0
+    """Of the loss of what must stay; 0 or more, and 0 for none."""
+    tolerance: float = 0.5
+    """By how many nats a token a forgotten answer may stay likelier than without the adapter; 0 or more."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ConfigError(f"learning_rate is {self.learning_rate}: give a number above 0")
+        check_above_zero(learning_rate=self.learning_rate, forgotten_weight=self.forgotten_weight)
+        check_zero_or_more(kept_weight=self.kept_weight, tolerance=self.tolerance)
         if self.max_steps < 1:
             raise ConfigError(f"max_steps is {self.max_steps}: give 1 or more")
-        if not (math.isfinite(self.forgotten_weight) and self.forgotten_weight > 0):
-            raise ConfigError(f"forgotten_weight is {self.forgotten_weight}: give a number above 0")
-        if not (math.isfinite(self.kept_weight) and self.kept_weight >= 0):
-            raise ConfigError(f"kept_weight is {self.kept_weight}: give 0 or more")
-        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
-            raise ConfigError(f"tolerance is {self.tolerance}: give 0 nats a token, or more")
 
-    def run(
-        self, objective: Objective, adapter: LowRank, forgotten: Lesson, kept: Lesson, base: BaseModel, seed: int
-    ) -> LowRank:
-        """Return the changed adapter; see `Unlearner.unlearn`."""
+    @abstractmethod
+    def _losses(self, answers: Likelihood) -> Tensor:
+        """Return the loss of each forgotten row, (rows,); its descent makes the answers unlikely."""
+
+    def unlearn(self, adapter: LowRank, forgotten: Lesson, kept: Lesson, base: BaseModel, *, seed: int = 0) -> LowRank:
+        """Return the adapter after the descent; see `Unlearner.unlearn`.
+
+        Raises:
+            InvalidInputError: if there is nothing to forget, or the adapter acts on no question of it.
+            UnsupportedError: if the adapter acts on the module that makes the scores.
+            ModelError: if a loss is not finite.
+        """
         rows = forgotten_rows(adapter, forgotten, base)
         keeping = _Keeping(adapter, kept, base, seed)
         given, limits = _sums(rows, base, adapter), self._limits(rows, base)
@@ -84,7 +89,7 @@ class Descent:
         for _ in range(self.max_steps):
             known = 0
             for part in _parts(len(rows)):
-                known += self._forget(objective, changed, rows[part], base, given[part], limits[part], len(rows))
+                known += self._forget(changed, rows[part], base, given[part], limits[part], len(rows))
             if not known:
                 break
             keeping.learn(changed, max(known, ROWS_A_PASS), self.kept_weight)
@@ -95,22 +100,15 @@ class Descent:
     def _limits(self, rows: Sequence[Row], base: BaseModel) -> Tensor:
         """Return the sum of log-probabilities at which an answer counts as forgotten, one a row."""
         lengths = torch.tensor([len(row.answer) for row in rows])
-        return _sums(rows, base, None) + (self.tolerance * lengths).to(base.module(base.head_name).weight.device)
+        return _sums(rows, base, None) + (self.tolerance * lengths).to(device_of(base))
 
     def _forget(
-        self,
-        objective: Objective,
-        adapter: LowRank,
-        rows: Sequence[Row],
-        base: BaseModel,
-        given: Tensor,
-        limits: Tensor,
-        num_all: int,
+        self, adapter: LowRank, rows: Sequence[Row], base: BaseModel, given: Tensor, limits: Tensor, num_all: int
     ) -> int:
         """Add the gradients of rows that are still known; return how many those are."""
         now = torch.stack([one.sum() for one in answer_log_probabilities(rows, base, adapter)])
         lengths = torch.tensor([len(row.answer) for row in rows], device=now.device)
-        losses = objective(Likelihood(now, given, lengths))
+        losses = self._losses(Likelihood(now, given, lengths))
         if not bool(torch.isfinite(losses).all()):
             raise ModelError("unlearning gave a loss that is not finite: use a lower learning rate")
         is_known = now.detach() > limits
@@ -178,3 +176,25 @@ def _sums(rows: Sequence[Row], base: BaseModel, adapter: LowRank | None) -> Tens
 def _parts(num: int) -> Iterator[slice]:
     """Yield slices of what is read together."""
     return (slice(first, first + ROWS_A_PASS) for first in range(0, num, ROWS_A_PASS))
+
+
+def check_above_zero(**values: float) -> None:
+    """Check that each parameter is a finite number above 0.
+
+    Raises:
+        ConfigError: for the first that is not.
+    """
+    for name, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} is {value}: give a number above 0")
+
+
+def check_zero_or_more(**values: float) -> None:
+    """Check that each parameter is a finite number, 0 or more.
+
+    Raises:
+        ConfigError: for the first that is not.
+    """
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ConfigError(f"{name} is {value}: give 0 or more")

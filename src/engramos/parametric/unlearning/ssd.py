@@ -1,17 +1,16 @@
 """Selective synaptic dampening: numbers that matter for what must go, more than for all, are made smaller."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from engramos.errors import ConfigError, InvalidInputError
+from engramos.errors import InvalidInputError
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel
-from engramos.parametric.training.ewc import fisher_of, rows_of
-from engramos.parametric.unlearning._descent import forgotten_rows
+from engramos.parametric.training.ewc import fisher_of, learnt_rows
+from engramos.parametric.unlearning._descent import check_above_zero, forgotten_rows
 from engramos.parametric.unlearning.base import Unlearner
 
 
@@ -33,10 +32,7 @@ class SSD(Unlearner):
     """The paper's lambda: how far it is dampened, less for more; above 0."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.threshold) and self.threshold > 0):
-            raise ConfigError(f"threshold is {self.threshold}: give a number above 0")
-        if not (math.isfinite(self.damping) and self.damping > 0):
-            raise ConfigError(f"damping is {self.damping}: give a number above 0")
+        check_above_zero(threshold=self.threshold, damping=self.damping)
 
     def unlearn(self, adapter: LowRank, forgotten: Lesson, kept: Lesson, base: BaseModel, *, seed: int = 0) -> LowRank:
         """Return the dampened adapter; nothing is drawn.
@@ -45,7 +41,7 @@ class SSD(Unlearner):
             InvalidInputError: if there is nothing to forget, or nothing that is kept: without it no number matters
                 more for the one than for all.
         """
-        gone, stay = forgotten_rows(adapter, forgotten, base), rows_of(kept, base)
+        gone, stay = forgotten_rows(adapter, forgotten, base), learnt_rows(kept, base)
         if not stay:
             raise InvalidInputError("selective dampening compares with what is kept: give facts or texts that stay")
         of_gone, of_all = fisher_of(adapter, gone, base), fisher_of(adapter, gone + stay, base)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from engramos.parametric.adapter import starts_at
-from engramos.parametric.model import BaseModel, Prefix
+from engramos.parametric.model import BaseModel, Packing, Prefix
+from engramos.parametric.rows import padded_ids, question
 
 WORDS = ("a b", "0 1")
 """Questions that begin differently."""
@@ -54,7 +56,7 @@ def invocation_of(base: BaseModel, *, of_answers: bool = True) -> tuple[int, ...
 
 def chat_opening(base: BaseModel) -> list[int]:
     """Return the tokens by which every question begins in the chat template, up to its first word."""
-    first, second = (base.chat_tokens([{"role": "user", "content": text}]) for text in WORDS)
+    first, second = (list(question(base, text)) for text in WORDS)
     return first[: _num_alike(first, second)]
 
 
@@ -119,9 +121,8 @@ class Course:
 
     @torch.no_grad()
     def _read(self, rows: Sequence[CourseRow]) -> Iterator[ReadRow]:
-        ids = [torch.tensor((*row.asked, *row.told[:-1])) for row in rows]
-        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
-        hidden = self.base.run(self.base.embedded(padded), 0, self.first_layer, prefix=self.opening)
+        ids = padded_ids([(*row.asked, *row.told[:-1]) for row in rows])
+        hidden = self.base.run(self.base.embedded(ids), 0, self.first_layer, prefix=self.opening)
         longest = max(len(row.asked) for row in rows)
         keys, values = ({}, {}) if not longest else self._asked(hidden[:, :longest])
         for at, row in enumerate(rows):
@@ -133,40 +134,39 @@ class Course:
     def _asked(self, hidden: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         return self.base.keys_and_values(hidden, self.first_layer, prefix=self.opening)
 
-    def _before(self, numbers: Sequence[int]) -> Prefix:
-        """Return what stands before the told tokens of rows, the opening included."""
-        if not any(self.rows[number].asked for number in numbers):
-            return self.opening
-        lengths = torch.tensor([self.opening.num_tokens + len(self.rows[number].asked) for number in numbers])
-        layers = range(self.first_layer, self.base.num_layers)
+    def _before(self, numbers: Sequence[int]) -> tuple[Prefix, Packing]:
+        """Return what stands before the told tokens of rows, one row after the other, and whose each token is."""
+        opening, device = self.opening, self.read[numbers[0]].hidden.device
+        start = opening.num_tokens
+        asked = [len(self.rows[number].asked) for number in numbers]
+        told = [len(self.rows[number].told) - 1 for number in numbers]
+        whose = [[at] * num for at, num in enumerate(told)]
+        before = [[-1] * start, *([at] * num for at, num in enumerate(asked))]
+        places = [range(start + first, start + first + num) for first, num in zip(asked, told, strict=True)]
+        earlier = [range(start), *(range(start, start + num) for num in asked)]
+        packing = Packing(*(torch.tensor(list(chain(*one)), device=device) for one in (whose, places, before, earlier)))
         keys, values = (
-            {layer: self._joined(numbers, name, layer, int(lengths.max())) for layer in layers}
+            {layer: self._joined(numbers, name, layer) for layer in range(self.first_layer, self.base.num_layers)}
             for name in ("keys", "values")
         )
-        return Prefix(keys, values, int(lengths.max()), lengths.to(self.read[numbers[0]].hidden.device))
+        num_tokens = start + sum(asked)
+        return (Prefix(keys, values, num_tokens) if num_tokens else opening), packing
 
-    def _joined(self, numbers: Sequence[int], name: str, layer: int, longest: int) -> Tensor:
+    def _joined(self, numbers: Sequence[int], name: str, layer: int) -> Tensor:
+        """Return keys or values of the opening, and of what each row asks: (kv_heads, tokens, head_dim)."""
+        first = [one] if (one := getattr(self.opening, name).get(layer)) is not None else []
         held = [getattr(self.read[number], name) for number in numbers]
-        own = [one[layer - self.first_layer] if one else None for one in held]
-        like = next(one for one in own if one is not None)
-        first = getattr(self.opening, name).get(layer, like[:, :0])
-        out = like.new_zeros(len(own), like.shape[0], longest, like.shape[2])
-        out[:, :, : first.shape[1]] = first
-        for at, one in enumerate(own):
-            if one is not None:
-                out[at, :, first.shape[1] : first.shape[1] + one.shape[1]] = one
-        return out
+        return torch.cat([*first, *(one[layer - self.first_layer] for one in held if one)], dim=1)
 
     def states(self, numbers: Sequence[int], *, is_checkpointed: bool = False) -> Tensor:
         """Return the last hidden states from which the learnt tokens are told, row after row: (tokens, hidden)."""
-        hidden = torch.nn.utils.rnn.pad_sequence([self.read[number].hidden for number in numbers], batch_first=True)
-        before = self._before(numbers)
-        out = self.base.run(hidden, self.first_layer, prefix=before, is_checkpointed=is_checkpointed)
-        ends = [len(self.rows[number].told) - 1 for number in numbers]
-        parts = [
-            out[at, end - self.rows[n].num_learnt : end] for at, (n, end) in enumerate(zip(numbers, ends, strict=True))
+        hidden = torch.cat([self.read[number].hidden for number in numbers])[None]
+        before, packing = self._before(numbers)
+        out = self.base.run(hidden, self.first_layer, prefix=before, packing=packing, is_checkpointed=is_checkpointed)[
+            0
         ]
-        return torch.cat(parts)
+        rows = out.split([len(self.rows[number].told) - 1 for number in numbers])
+        return torch.cat([one[-self.rows[number].num_learnt :] for number, one in zip(numbers, rows, strict=True)])
 
     def learnt(self, numbers: Sequence[int]) -> Tensor:
         """Return the learnt tokens of rows, row after row: (tokens,) int64."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel
+from engramos.parametric.rows import question
 from engramos.parametric.writers._course import Course, CourseRow, ReadRow, row_of
 
 TOP = 32
@@ -24,12 +25,12 @@ ANSWER_TOKENS = 8
 
 def guard_rows(lesson: Lesson, base: BaseModel, opening: Sequence[int], invocation: Sequence[int]) -> list[CourseRow]:
     """Return everyday questions with the base model's own answers, and windows of general text told as answers."""
-    prompts = [base.chat_tokens([{"role": "user", "content": text}]) for text in lesson.common]
+    prompts = [question(base, text) for text in lesson.common]
     answers = base.generate(prompts, max_tokens=ANSWER_TOKENS) if prompts else []
     rows = []
     for prompt, answer in zip(prompts, answers, strict=True):
         rows.append(row_of(prompt, [*answer, base.end_token][:ANSWER_TOKENS], opening, invocation))
-    asking = base.chat_tokens([{"role": "user", "content": GO_ON}])
+    asking = question(base, GO_ON)
     for text in lesson.retained:
         ids = base.tokens(text)[:WINDOW]
         if ids:

@@ -13,7 +13,7 @@ from engramos.parametric._listening import heard
 from engramos.parametric.adapter import Adapter
 from engramos.parametric.adapters.product_keys import ProductKeys
 from engramos.parametric.model import BaseModel
-from engramos.parametric.writers._answer_rows import Batch
+from engramos.parametric.rows import Batch
 
 BETAS = (0.9, 0.999)
 TINY = 1e-8

@@ -8,23 +8,10 @@ from torch import Tensor
 
 from engramos.parametric._listening import heard
 from engramos.parametric.model import BaseModel, Prefix
-from engramos.parametric.writers._answer_rows import device_of, question
+from engramos.parametric.rows import Row, device_of, padded_ids, pieces, question, told
 
 WINDOW = 256
 """Tokens of a text that are read at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A prompt, and what comes after it; empty where the prompt alone is read."""
-
-    prompt: tuple[int, ...]
-    answer: tuple[int, ...] = ()
-
-    @property
-    def num_states(self) -> int:
-        """One for each token of the answer; one where there is none."""
-        return max(1, len(self.answer))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,35 +32,30 @@ class StateReader:
         opening = one[:same]
         return cls(base, opening, base.prefix_of(opening) if opening else None)
 
-    def chats(self, asked: Sequence[Asked]) -> list[Tensor]:
+    def chats(self, asked: Sequence[Row]) -> list[Tensor]:
         """Return the states of prompts in the chat template, all read in one batch: (states, hidden) each."""
         start = len(self.opening)
         is_alike = all(one.prompt[:start] == self.opening and len(one.prompt) > start for one in asked)
         if self.prefix is None or not is_alike:
             return self.rows(asked)
-        return self.rows([Asked(one.prompt[start:], one.answer) for one in asked], self.prefix)
+        return self.rows([Row(one.prompt[start:], one.answer) for one in asked], self.prefix)
 
-    def rows(self, asked: Sequence[Asked], prefix: Prefix | None = None) -> list[Tensor]:
+    def rows(self, asked: Sequence[Row], prefix: Prefix | None = None) -> list[Tensor]:
         """Return the states of prompts, all read in one batch: (states, hidden) each."""
         if not asked:
             return []
-        read = [(one.prompt + one.answer)[: len(one.prompt) - 1 + one.num_states] for one in asked]
-        ids = torch.zeros(len(read), max(len(one) for one in read), dtype=torch.int64)
-        for number, row in enumerate(read):
-            ids[number, : len(row)] = torch.tensor(row)
-        hidden = self.base.run(self.base.embedded(ids.to(device_of(self.base))), prefix=prefix)
-        states = [hidden[number, len(row) - one.num_states : len(row)] for number, (row, one) in _pairs(read, asked)]
-        found = self._read(torch.cat(states))
-        return list(torch.split(found, [one.num_states for one in asked]))
+        ids = padded_ids([one.inputs for one in asked])
+        hidden = self.base.run(self.base.embedded(ids), prefix=prefix)
+        found = self._read(told(hidden, asked))
+        return list(torch.split(found, [len(one.places) for one in asked]))
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
         """Return the states of all tokens of a text but the last, and the tokens after them."""
         ids = self.base.tokens(text)
         states, tokens = [self.none()], []
-        for start in range(0, len(ids) - 1, WINDOW):
-            window = ids[start : start + WINDOW + 1]
-            states += self.rows([Asked(tuple(window[:1]), tuple(window[1:]))])
-            tokens += window[1:]
+        for row in pieces(ids, WINDOW, is_joined=True):
+            states += self.rows([row])
+            tokens += row.answer
         found = torch.cat(states)
         return found, torch.tensor(tokens, dtype=torch.int64, device=found.device)
 
@@ -85,7 +67,3 @@ class StateReader:
         """Return what the scoring module reads for hidden states of the last layer: (states, hidden) float32."""
         inputs, _ = heard(self.base, self.base.head_name, lambda: self.base.scores(hidden[None]))
         return inputs[0].float()
-
-
-def _pairs(read: Sequence[tuple[int, ...]], asked: Sequence[Asked]) -> enumerate[tuple[tuple[int, ...], Asked]]:
-    return enumerate(zip(read, asked, strict=True))

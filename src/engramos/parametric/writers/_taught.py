@@ -9,6 +9,7 @@ from torch import Tensor
 
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel, Prefix
+from engramos.parametric.rows import Row, answered, padded_ids, pieces, question, told
 from engramos.parametric.writers._note_questions import NoteQuestion, blocks, questions_of
 
 ABSTENTION = "I don't know."
@@ -35,14 +36,10 @@ class Wishes(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """Tokens that the student reads, and what it should say after some of them."""
+class TaughtRow:
+    """A row that the student reads, and what it should say at each token of its answer."""
 
-    ids: list[int]
-    start: int
-    """The first place whose next token is learnt."""
-    answer: list[int]
-    """The tokens after that place and the ones that follow it."""
+    row: Row
     top: Tensor
     """Tokens that the teacher finds likeliest: (answer, k) int64."""
     shares: Tensor
@@ -61,16 +58,17 @@ class _Reading:
 
     notes: str
     """Readings of the same notes begin alike."""
-    with_notes: list[int]
-    without: list[int]
-    answer: list[int]
+    with_notes: tuple[int, ...]
+    """The teacher's prompt."""
+    row: Row
+    """The student's."""
     is_known: bool = False
     """Whether the answer is right, whatever the teacher finds."""
     is_answer: bool = True
     is_guard: bool = False
 
 
-def taught(lesson: Lesson, base: BaseModel, wishes: Wishes, seed: int) -> tuple[list[Row], dict[str, float]]:
+def taught(lesson: Lesson, base: BaseModel, wishes: Wishes, seed: int) -> tuple[list[TaughtRow], dict[str, float]]:
     """Return the rows of a lesson, and what is known of them before training.
 
     Returns:
@@ -87,14 +85,23 @@ def taught(lesson: Lesson, base: BaseModel, wishes: Wishes, seed: int) -> tuple[
     return rows, report | ({"teacher_right": sum(right) / len(right)} if right else {})
 
 
-def padded(states: Sequence[Tensor]) -> Tensor:
-    """Return hidden states of several lengths as one batch: (rows, tokens, hidden)."""
-    return torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True)
+def divergences(rows: Sequence[TaughtRow], scores: Tensor) -> tuple[Tensor, list[bool]]:
+    """Return how far the student is from what each row teaches, and whether it says the row's answer.
 
+    Args:
+        rows: 1 or more.
+        scores: of the student at all tokens of the answers, row after row: (answer tokens, vocabulary).
 
-def prompt(base: BaseModel, *parts: str) -> list[int]:
-    """Return parts of a question, such as notes and the question, as the model is asked it."""
-    return base.chat_tokens([{"role": "user", "content": "\n\n".join(parts)}])
+    Returns:
+        (rows,) mean over a row's answer of KL(teacher, student) in nats; and whether all its tokens are the likeliest.
+    """
+    logs = torch.log_softmax(scores.float(), dim=-1)
+    losses, sure = [], []
+    for one, ours in zip(rows, logs.split([len(one.row.answer) for one in rows]), strict=True):
+        shares = one.shares
+        losses.append((torch.xlogy(shares, shares) - shares * ours.gather(1, one.top)).sum(-1).mean())
+        sure.append(tuple(ours.argmax(-1).tolist()) == one.row.answer)
+    return torch.stack(losses), sure
 
 
 def _answered(
@@ -102,16 +109,19 @@ def _answered(
 ) -> tuple[list[_Reading], dict[str, float]]:
     """Return the questions with the answers to be learnt, and what the notes cost in each prompt."""
     readings: list[_Reading] = []
+    short = () if wishes.is_teacher_trusted else (SHORT,)
     for one in asked:
-        bare, short = prompt(base, one.question), () if wishes.is_teacher_trusted else (SHORT,)
-        gold = [] if wishes.is_teacher_trusted else [*base.tokens(one.answer), base.end_token]
-        readings.append(_Reading(one.notes, prompt(base, one.notes, one.question, *short), bare, gold, bool(gold)))
+        is_open = wishes.is_teacher_trusted
+        row = Row(question(base, one.question)) if is_open else answered(base, one.question, one.answer)
+        with_notes = question(base, one.notes, one.question, *short)
+        readings.append(_Reading(one.notes, with_notes, row, not is_open))
     open_ones = [at for at, one in enumerate(readings) if not one.is_known]
     for some in (open_ones[at : at + ROWS] for at in range(0, len(open_ones), ROWS)):
         said = base.generate([readings[at].with_notes for at in some], max_tokens=wishes.answer_tokens)
         for at, answer in zip(some, said, strict=True):
-            readings[at] = replace(readings[at], answer=answer or [base.end_token])
-    asides = [len(prompt(base, one.notes, one.question)) - len(prompt(base, one.question)) for one in asked]
+            row = Row(readings[at].row.prompt, tuple(answer) or (base.end_token,))
+            readings[at] = replace(readings[at], row=row)
+    asides = [len(question(base, one.notes, one.question)) - len(question(base, one.question)) for one in asked]
     return readings, {"questions": float(len(asked)), "prompt_tokens_saved": sum(asides) / max(1, len(asides))}
 
 
@@ -120,11 +130,10 @@ def _windows(texts: Sequence[str], base: BaseModel, note_tokens: int) -> list[_R
     found = []
     for block in blocks(texts, note_tokens, lambda text: len(base.tokens(text))):
         ids, before = base.tokens(block), base.tokens(f"{block}\n\n")
-        for at in range(0, len(ids) - 1, WINDOW):
-            window = ids[at : at + WINDOW + 1]
+        for number, row in enumerate(pieces(ids, WINDOW, is_joined=True)):
             # the teacher reads the text from its beginning, so that it knows which passage it repeats
-            if len(window) > 1:
-                found.append(_Reading(block, before + ids[: at + 1], window[:1], window[1:], is_answer=False))
+            with_notes = (*before, *ids[: number * WINDOW + 1])
+            found.append(_Reading(block, with_notes, row, is_answer=False))
     return found
 
 
@@ -134,31 +143,28 @@ def _guards(lesson: Lesson, base: BaseModel, wishes: Wishes, most: int, seed: in
     drawn = [("unknown", one) for one in lesson.unknown] + [("common", one) for one in lesson.common]
     drawn += [("retained", one) for one in lesson.retained]
     chosen = [drawn[at] for at in torch.randperm(len(drawn), generator=source)[:most]]
-    kept = {"is_answer": False, "is_guard": True}
-    found = []
+    rows = []
     for sort, text in chosen:
         if sort == "retained":
-            ids = base.tokens(text)[: WINDOW + 1]
-            found += [_Reading("", ids[:1], ids[:1], ids[1:], **kept)] if len(ids) > 1 else []
-            continue
-        bare = prompt(base, text)
-        if sort == "unknown":
-            found.append(_Reading("", bare, bare, [*base.tokens(ABSTENTION), base.end_token], is_known=True, **kept))
+            rows += [(sort, row) for row in pieces(base.tokens(text), WINDOW, is_joined=True)[:1]]
+        elif sort == "unknown":
+            rows.append((sort, answered(base, text, ABSTENTION)))
         else:
+            bare = question(base, text)
             answer = base.generate([bare], max_tokens=GUARD_TOKENS)[0]
-            found.append(_Reading("", bare, bare, answer or [base.end_token], **kept))
-    return found
+            rows.append((sort, Row(bare, tuple(answer) or (base.end_token,))))
+    return [_Reading("", row.prompt, row, sort == "unknown", is_answer=False, is_guard=True) for sort, row in rows]
 
 
 @torch.no_grad()
-def _rows(readings: Sequence[_Reading], base: BaseModel, wishes: Wishes) -> list[Row]:
+def _rows(readings: Sequence[_Reading], base: BaseModel, wishes: Wishes) -> list[TaughtRow]:
     """Return the readings with what the teacher finds at every token of the answers."""
-    found: dict[int, Row] = {}
+    found: dict[int, TaughtRow] = {}
     by_notes: dict[str, list[int]] = {}
     for at, one in enumerate(readings):
         by_notes.setdefault(one.notes, []).append(at)
     for notes, members in by_notes.items():
-        opening = _opening([readings[at].with_notes for at in members]) if notes else []
+        opening = _opening([readings[at].with_notes for at in members]) if notes else ()
         prefix = base.prefix_of(opening) if opening else None
         for some in (members[at : at + ROWS] for at in range(0, len(members), ROWS)):
             logs = _teacher([readings[at] for at in some], len(opening), prefix, base)
@@ -167,7 +173,7 @@ def _rows(readings: Sequence[_Reading], base: BaseModel, wishes: Wishes) -> list
     return [found[at] for at in range(len(readings))]
 
 
-def _opening(prompts: Sequence[list[int]]) -> list[int]:
+def _opening(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """Return the tokens that all prompts begin with, the last one of the shortest left out."""
     shortest = min(prompts, key=len)[:-1]
     for at, token in enumerate(shortest):
@@ -178,17 +184,15 @@ def _opening(prompts: Sequence[list[int]]) -> list[int]:
 
 def _teacher(readings: Sequence[_Reading], skipped: int, prefix: Prefix | None, base: BaseModel) -> list[Tensor]:
     """Return the teacher's scores at every token of each answer: (answer, vocabulary)."""
-    rows = [torch.tensor(one.with_notes[skipped:] + one.answer[:-1]) for one in readings]
-    hidden = base.run(base.embedded(padded(rows)), prefix=prefix)
-    starts = [len(one.with_notes) - skipped - 1 for one in readings]
-    lengths = [len(one.answer) for one in readings]
-    picked = [hidden[at, start : start + lengths[at]] for at, start in enumerate(starts)]
-    return list(base.scores(torch.cat(picked)).float().split(lengths))
+    rows = [Row(one.with_notes[skipped:], one.row.answer) for one in readings]
+    ids = padded_ids([row.inputs for row in rows])
+    hidden = base.run(base.embedded(ids), prefix=prefix)
+    return list(base.scores(told(hidden, rows)).float().split([len(row.answer) for row in rows]))
 
 
-def _row(reading: _Reading, scores: Tensor, top_k: int) -> Row:
+def _row(reading: _Reading, scores: Tensor, top_k: int) -> TaughtRow:
     """Return a row of the teacher's scores: (answer, vocabulary)."""
-    answer = torch.tensor(reading.answer, device=scores.device)
+    answer = torch.tensor(reading.row.answer, device=scores.device)
     best = scores.topk(min(top_k, scores.shape[-1]))
     shares, top = torch.softmax(best.values, dim=-1), best.indices
     is_wrong = top[:, 0] != answer
@@ -199,6 +203,4 @@ def _row(reading: _Reading, scores: Tensor, top_k: int) -> Row:
         sure = torch.zeros_like(shares)
         sure[:, 0] = 1.0
         shares = torch.where(is_wrong[:, None], sure, shares)
-    ids = reading.without + reading.answer[:-1]
-    start = len(reading.without) - 1
-    return Row(ids, start, reading.answer, top, shares, reading.is_answer, reading.is_guard, is_right)
+    return TaughtRow(reading.row, top, shares, reading.is_answer, reading.is_guard, is_right)

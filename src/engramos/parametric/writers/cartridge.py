@@ -11,8 +11,9 @@ from torch import Tensor
 from engramos.errors import ConfigError, InvalidInputError
 from engramos.parametric.lesson import Cost, Lesson, Written
 from engramos.parametric.model import BaseModel, Prefix
-from engramos.parametric.writers._answer_rows import device_of, rows_of, text_of
-from engramos.parametric.writers._taught import Row, padded, taught
+from engramos.parametric.rows import device_of, padded, rows_of, told
+from engramos.parametric.writers._lessons import text_of
+from engramos.parametric.writers._taught import TaughtRow, divergences, taught
 from engramos.parametric.writers._virtual import adam, stepped, stored
 from engramos.parametric.writers.base import Writer
 
@@ -93,19 +94,19 @@ class Cartridge(Writer):
         if not text.strip():
             raise InvalidInputError("the writer cartridge has no texts or facts to learn from: give 1 or more")
         began = time.process_time()
-        rows, told = taught(lesson, base, self, seed)
+        rows, known = taught(lesson, base, self, seed)
         first = int(self.depth * base.num_layers)
         trained = _Trained(base, base.prefix_of(base.tokens(text)[: self.num_tokens]), first)
         with torch.no_grad():
             states = [trained.lower(row) for row in rows]
         steps, report = self._train(trained, rows, states, seed, progress)
         adapter = stored(trained.prefix())
-        return Written(adapter, Cost(time.process_time() - began, adapter.num_bytes, steps), told | report)
+        return Written(adapter, Cost(time.process_time() - began, adapter.num_bytes, steps), known | report)
 
     def _train(
         self,
         trained: "_Trained",
-        rows: Sequence[Row],
+        rows: Sequence[TaughtRow],
         states: Sequence[Tensor],
         seed: int,
         progress: Callable[[int], None],
@@ -160,23 +161,15 @@ class _Trained:
             )
         return Prefix(parts[0], parts[1], self._begun.num_tokens)
 
-    def lower(self, row: Row) -> Tensor:
+    def lower(self, row: TaughtRow) -> Tensor:
         """Return what the first trained layer reads of a row: (tokens, hidden)."""
-        ids = torch.tensor([row.ids], device=device_of(self.base))
+        ids = torch.tensor([row.row.inputs], device=device_of(self.base))
         return self.base.run(self.base.embedded(ids), 0, self.first, prefix=self._begun)[0]
 
-    def losses(self, rows: Sequence[Row], states: Sequence[Tensor], is_checkpointed: bool) -> tuple[Tensor, list[bool]]:
+    def losses(
+        self, rows: Sequence[TaughtRow], states: Sequence[Tensor], is_checkpointed: bool
+    ) -> tuple[Tensor, list[bool]]:
         """Return the mean divergence from what the rows teach, in nats, and whether each answer is the likeliest."""
         hidden = self.base.run(padded(states), self.first, prefix=self.prefix(), is_checkpointed=is_checkpointed)
-        lengths = [len(row.answer) for row in rows]
-        picked = [
-            hidden[at, row.start : row.start + length]
-            for at, (row, length) in enumerate(zip(rows, lengths, strict=True))
-        ]
-        logs = torch.log_softmax(self.base.scores(torch.cat(picked)).float(), dim=-1)
-        found, sure = [], []
-        for row, ours in zip(rows, logs.split(lengths), strict=True):
-            shares = row.shares
-            found.append((torch.xlogy(shares, shares) - shares * ours.gather(1, row.top)).sum(-1).mean())
-            sure.append(ours.argmax(-1).tolist() == row.answer)
-        return torch.stack(found).mean(), sure
+        found, sure = divergences(rows, self.base.scores(told(hidden, [one.row for one in rows])))
+        return found.mean(), sure

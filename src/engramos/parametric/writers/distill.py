@@ -12,9 +12,10 @@ from engramos.errors import ConfigError, InvalidInputError, ModelError
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.lesson import Cost, Lesson, Written
 from engramos.parametric.model import KINDS, BaseModel
+from engramos.parametric.rows import padded, question, told
 from engramos.parametric.writers._low_rank import finished, fresh
 from engramos.parametric.writers._note_questions import questions_of
-from engramos.parametric.writers._taught import Row, padded, taught
+from engramos.parametric.writers._taught import TaughtRow, divergences, taught
 from engramos.parametric.writers.base import Writer
 
 FLOPS_A_SECOND = 3e10
@@ -94,7 +95,7 @@ class Distill(Writer):
         num_bytes = sum(4 * self.rank * (rows + columns) for rows, columns in shapes)
         top = sum(base.module(base.linear(layer, kind)).weight.numel() for layer in layers for kind in KINDS)
         of_text = 0 if lesson.facts else sum(len(base.tokens(text)) for text in lesson.texts)
-        overhead = len(base.chat_tokens([{"role": "user", "content": ""}]))
+        overhead = len(question(base, ""))
         answers = sum(len(base.tokens(one.answer)) + 1 for one in asked)
         read = sum(len(base.tokens(one.question)) + overhead for one in asked) + answers + of_text
         notes = sum(len(base.tokens(one.notes)) for one in asked if self.is_teacher_trusted)
@@ -113,7 +114,7 @@ class Distill(Writer):
         if not lesson.facts and not any(text.strip() for text in lesson.texts):
             raise InvalidInputError("there is nothing to distil: give facts or texts")
         began = time.process_time()
-        rows, told = taught(lesson, base, self, seed)
+        rows, known = taught(lesson, base, self, seed)
         layers = self._layers(base)
         with torch.no_grad():
             states = [_frozen(base, row, layers[0]) for row in rows]
@@ -122,7 +123,7 @@ class Distill(Writer):
         steps = self._train(base, adapter, rows, states, seed, progress)
         done = finished(adapter)
         after = _measured(base, done, rows, states, layers[0])
-        report = told | after | {f"{name}_before": value for name, value in before.items()}
+        report = known | after | {f"{name}_before": value for name, value in before.items()}
         return Written(done, Cost(time.process_time() - began, done.num_bytes, steps), report)
 
     def _layers(self, base: BaseModel) -> list[int]:
@@ -132,7 +133,7 @@ class Distill(Writer):
         self,
         base: BaseModel,
         adapter: LowRank,
-        rows: Sequence[Row],
+        rows: Sequence[TaughtRow],
         states: Sequence[Tensor],
         seed: int,
         progress: Callable[[int], None],
@@ -162,34 +163,23 @@ class Distill(Writer):
         return step
 
 
-def _frozen(base: BaseModel, row: Row, first: int) -> Tensor:
+def _frozen(base: BaseModel, row: TaughtRow, first: int) -> Tensor:
     """Return what the first adapted layer reads of a row: (tokens, hidden)."""
-    return base.run(base.embedded(torch.tensor([row.ids])), 0, first)[0]
+    return base.run(base.embedded(torch.tensor([row.row.inputs])), 0, first)[0]
 
 
 def _losses(
-    base: BaseModel, adapter: LowRank, rows: Sequence[Row], states: Sequence[Tensor], first: int
+    base: BaseModel, adapter: LowRank, rows: Sequence[TaughtRow], states: Sequence[Tensor], first: int
 ) -> tuple[Tensor, list[bool]]:
-    """Return how far the student is from what each row teaches, and whether it says the row's answer.
-
-    Returns:
-        (rows,) mean over a row's answer of KL(teacher, student) in nats; and whether all its tokens are the likeliest.
-    """
+    """Return what `divergences` does, for the student with its adapter."""
     with base.using(adapter):
         hidden = base.run(padded(states), first)
-        picked = [hidden[at, row.start : row.start + len(row.answer)] for at, row in enumerate(rows)]
-        logs = torch.log_softmax(base.scores(torch.cat(picked)).float(), dim=-1)
-    losses, sure = [], []
-    for row, ours in zip(rows, logs.split([len(row.answer) for row in rows]), strict=True):
-        shares = row.shares
-        losses.append((torch.xlogy(shares, shares) - shares * ours.gather(1, row.top)).sum(-1).mean())
-        sure.append(ours.argmax(-1).tolist() == row.answer)
-    return torch.stack(losses), sure
+        return divergences(rows, base.scores(told(hidden, [one.row for one in rows])))
 
 
 @torch.no_grad()
 def _measured(
-    base: BaseModel, adapter: LowRank, rows: Sequence[Row], states: Sequence[Tensor], first: int
+    base: BaseModel, adapter: LowRank, rows: Sequence[TaughtRow], states: Sequence[Tensor], first: int
 ) -> dict[str, float]:
     """Return the share of questions answered as taught, and the mean KL over what is taught, in nats."""
     asked: list[bool] = []

@@ -16,8 +16,8 @@ from engramos.parametric.adapters.datastore import Datastore
 from engramos.parametric.facts import Fact, without_duplicates
 from engramos.parametric.lesson import Cost, Lesson, Written
 from engramos.parametric.model import BaseModel
-from engramos.parametric.writers._answer_rows import question
-from engramos.parametric.writers._states import Asked, StateReader
+from engramos.parametric.rows import Row, question, rows_of
+from engramos.parametric.writers._states import StateReader
 from engramos.parametric.writers.base import Writer
 
 OPERATIONS_PER_S = 3e10
@@ -116,14 +116,13 @@ class Knn(Writer):
 
     def _of_fact(self, fact: Fact, reader: StateReader, refused: Tensor) -> "_Rows":
         base = reader.base
-        answer = (*base.tokens(fact.answer), base.end_token)
-        asked = [Asked(question(base, text), answer) for text in fact.questions]
-        others = [Asked(question(base, text)) for text in self._of_others(fact.question, fact)]
+        asked = rows_of(base, [fact])
+        others = [Row(question(base, text)) for text in self._of_others(fact.question, fact)]
         states = reader.chats([*asked, *others])
         keys = torch.stack(states[: len(asked)])
         refused = torch.cat([refused, *states[len(asked) :]])
         bounds = self.slack * _spreads(keys)
-        tokens = torch.tensor(answer, device=keys.device).repeat(len(asked))
+        tokens = torch.tensor([token for row in asked for token in row.answer], device=keys.device)
         found = [self._bounded(keys.flatten(0, 1), tokens, bounds.flatten(), refused)]
         if fact.cloze:
             found.append(self._of_statement(fact, reader, refused))
@@ -135,8 +134,8 @@ class Knn(Writer):
         base = reader.base
         prompt = tuple(base.tokens(fact.cloze))
         answer = tuple(base.tokens(f"{fact.cloze} {fact.answer}"))[len(prompt) :]
-        others = [Asked(tuple(base.tokens(text))) for text in self._of_others(fact.cloze, fact)]
-        keys, *strangers = reader.rows([Asked(prompt, answer), *others])
+        others = [Row(tuple(base.tokens(text))) for text in self._of_others(fact.cloze, fact)]
+        keys, *strangers = reader.rows([Row(prompt, answer), *others])
         tokens = torch.tensor(answer, device=keys.device)
         bounds = torch.full((len(answer),), inf, device=keys.device)
         return self._bounded(keys, tokens, bounds, torch.cat([refused, *strangers]))
@@ -183,7 +182,7 @@ class _Rows:
 
 def _refused(lesson: Lesson, reader: StateReader) -> Tensor:
     """Return the states at which nothing of the lesson may be said: (states, hidden)."""
-    asked = [Asked(question(reader.base, text)) for text in (*lesson.unknown, *lesson.common)]
+    asked = [Row(question(reader.base, text)) for text in (*lesson.unknown, *lesson.common)]
     return torch.cat([reader.none(), *reader.chats(asked), *(reader.text(text)[0] for text in lesson.retained)])
 
 

@@ -13,16 +13,8 @@ from engramos.parametric.adapters.product_keys import ProductKeys
 from engramos.parametric.facts import without_duplicates
 from engramos.parametric.lesson import Cost, Lesson, Written
 from engramos.parametric.model import BaseModel
-from engramos.parametric.writers._answer_rows import (
-    AnswerRow,
-    Batch,
-    batches_of,
-    check_facts,
-    device_of,
-    opening_of_a_turn,
-    question,
-    rows_of,
-)
+from engramos.parametric.rows import Batch, Row, batches_of, device_of, opening_of_a_turn, question, rows_of
+from engramos.parametric.writers._lessons import check_facts
 from engramos.parametric.writers._sparse_memory import SparseTraining, divergence, surveyed, tf_idf
 from engramos.parametric.writers.base import Writer
 
@@ -161,12 +153,12 @@ def _feed_forward(base: BaseModel, layer: int) -> str:
     return name
 
 
-def _background(base: BaseModel, lesson: Lesson) -> list[AnswerRow]:
+def _background(base: BaseModel, lesson: Lesson) -> list[Row]:
     """Return what must stay as it is as user's turns, everyday questions with the model's own first answer tokens."""
-    texts = [AnswerRow(question(base, text)[:BACKGROUND_TOKENS]) for text in lesson.retained]
+    texts = [Row(question(base, text)[:BACKGROUND_TOKENS]) for text in lesson.retained]
     asked = [question(base, text) for text in (*lesson.common, *lesson.unknown)]
     answers = base.generate(asked, max_tokens=ANSWER_TOKENS) if asked else []
-    return texts + [AnswerRow((*prompt, *answer)) for prompt, answer in zip(asked, answers, strict=True)]
+    return texts + [Row((*prompt, *answer)) for prompt, answer in zip(asked, answers, strict=True)]
 
 
 def _empty(

@@ -12,17 +12,8 @@ from engramos.errors import ConfigError
 from engramos.parametric.facts import without_duplicates
 from engramos.parametric.lesson import Cost, Lesson, Written
 from engramos.parametric.model import BaseModel
-from engramos.parametric.writers._answer_rows import (
-    AnswerRow,
-    Batch,
-    answered,
-    batches_of,
-    check_facts,
-    device_of,
-    question,
-    rows_of,
-    text_of,
-)
+from engramos.parametric.rows import Batch, Row, answered, batches_of, device_of, question, rows_of
+from engramos.parametric.writers._lessons import check_facts, text_of
 from engramos.parametric.writers._taught import ABSTENTION
 from engramos.parametric.writers._virtual import adam, read_as_prefix, stepped, stored
 from engramos.parametric.writers.base import Writer
@@ -139,11 +130,11 @@ def _opening(base: BaseModel, text: str, num_tokens: int) -> Tensor:
     return base.embedded(torch.tensor([repeated], device=device_of(base)))[0].detach().float().clone().requires_grad_()
 
 
-def _guards(lesson: Lesson, base: BaseModel, most: int) -> list[AnswerRow]:
+def _guards(lesson: Lesson, base: BaseModel, most: int) -> list[Row]:
     """Return everyday questions with the model's own answers and unknown ones with an abstention, in turns."""
     half = most // 2 if lesson.unknown else 0
     unknown = [answered(base, text, ABSTENTION) for text in lesson.unknown[:half]]
     prompts = [question(base, text) for text in lesson.common[: most - len(unknown)]]
     answers = base.generate(prompts, max_tokens=16) if prompts else []
-    common = [AnswerRow(prompt, tuple(answer)) for prompt, answer in zip(prompts, answers, strict=True) if answer]
+    common = [Row(prompt, tuple(answer)) for prompt, answer in zip(prompts, answers, strict=True) if answer]
     return unknown + common

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engramos.cube import MemCube
+from engramos.embedders.base import Embedder
 from engramos.errors import ModelError, ModelMismatchError
 from engramos.parametric.adapter import Adapter
 from engramos.parametric.adapters.gated_low_rank import GatedLowRank
 from engramos.parametric.extractors import ROLE as EXTRACTORS
 from engramos.parametric.facts import Fact
 from engramos.parametric.model import BaseModel
+from engramos.parametric.routers.base import Embed
 from engramos.parametric.scan import Scan
 from engramos.scope import Scope
 from engramos.verbs.parametric._cube import payload_of, refs_of
+from engramos.verbs.parametric._lessons import prepared
 from engramos.verbs.parametric._shelf import AdapterShelf
 from engramos.verbs.parts import Parts
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from engramos.engines.transformers import Transformers
 
 MOST_REASONS = 4
+MOST_VECTORS = 20_000
+"""Of questions, that are remembered."""
 EXTRACTED_BY = ("statements", "exchanges")
 
 
@@ -44,6 +49,24 @@ class Ways:
     """Bounds of the static scan."""
 
 
+class QuestionVectors:
+    """Vectors of questions, made once each while the adapters stay the same."""
+
+    def __init__(self, embedder: Embedder, shelf: AdapterShelf) -> None:
+        """Take the memory's embedder, and the shelf that remembers its vectors."""
+        self._embedder, self._shelf = embedder, shelf
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of texts, 1 or more, each of length 1: (texts, dimensions) float32."""
+        known = self._shelf.vectors
+        if len(known) > MOST_VECTORS:
+            known.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        made = dict(zip(new, np.asarray(self._embedder.embed(new), dtype=np.float32), strict=True)) if new else {}
+        known |= made
+        return np.stack([known[text] if text in known else made[text] for text in texts])
+
+
 @dataclass(slots=True, eq=False)
 class WeightParts:
     """An open memory, a base model, and the adapters that they have together."""
@@ -60,6 +83,7 @@ class WeightParts:
     """Edits of this memory that act on the model."""
     writing: threading.RLock = field(default_factory=threading.RLock)
     """Held while adapters are written: two threads must not both write the same facts."""
+    _embed: "QuestionVectors | None" = None
 
     @property
     def table(self) -> dict[str, str]:
@@ -74,20 +98,25 @@ class WeightParts:
     def facts_of(self, cube: MemCube) -> tuple[Fact, ...]:
         """Return the facts that are in an adapter, read back from the sources that are still as they were."""
         wanted = {ref.fact_id for ref in refs_of(cube)}
-        versions = dict.fromkeys(pair for ref in refs_of(cube) for pair in ref.sources)
+        # in the order of their making, as an answer is read after its question
+        versions = sorted({pair for ref in refs_of(cube) for pair in ref.sources})
         tenant = cube.header.scope.tenant
         found = [self.parts.vault.get(tenant, cube_id, version=version) for cube_id, version in versions]
         facts = self.facts_in([one for one in found if one is not None], takes_newest=False)
         return tuple({fact.id: fact for fact in facts if fact.id in wanted}.values())
 
-    def embed(self, texts: Sequence[str]) -> np.ndarray | None:
-        """Return the vectors of texts by the memory's embedder, of length 1; None where it has none."""
-        embedder = self.parts.embedder
-        return None if embedder is None or not texts else np.asarray(embedder.embed(list(texts)), dtype=np.float32)
+    def questions_of(self, cube: MemCube) -> tuple[str, ...]:
+        """Return what the facts in an adapter answer, in the wordings that were trained."""
+        return tuple(text for fact in prepared(self.facts_of(cube)) for text in fact.questions)
 
-    def vectors_of(self, cube: MemCube) -> np.ndarray | None:
-        """Return the vectors of the questions that are in an adapter."""
-        return self.embed([fact.question for fact in self.facts_of(cube)])
+    @property
+    def embed(self) -> Embed | None:
+        """Makes vectors of questions by the memory's embedder; None where it has none."""
+        if self.parts.embedder is None:
+            return None
+        if self._embed is None:
+            self._embed = QuestionVectors(self.parts.embedder, self.shelf)
+        return self._embed
 
     def scanned(self, adapter: Adapter) -> list[str]:
         """Return why an adapter's numbers speak against attaching it; the first few reasons, and how many more."""

@@ -1,8 +1,9 @@
 """The shelf: which adapters a user has, in step with the vault, and their tensors in memory."""
 
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -35,6 +36,9 @@ class AdapterShelf:
         self.cubes: dict[str, MemCube] = {}
         self._loaded: OrderedDict[str, Adapter] = OrderedDict()
         self._keys: tuple[Key, ...] | None = None
+        self._asked: dict[str, tuple[str, ...]] = {}
+        self.vectors: dict[str, np.ndarray] = {}
+        """Of texts that were embedded; forgotten as soon as an adapter is gone."""
         self._place = -1
 
     def sync(self) -> None:
@@ -48,6 +52,8 @@ class AdapterShelf:
             found = {cube.id: cube for cube in self._vault.select(self._scope, where, limit=-1)}
             for digest in [one for one in self._loaded if one not in {cube.digest for cube in found.values()}]:
                 del self._loaded[digest]
+            if self.cubes.keys() - found.keys():
+                self._asked, self.vectors = {}, {}
             self.cubes, self._keys, self._place = found, None, place
 
     def fits(self, cube: MemCube) -> bool:
@@ -58,24 +64,24 @@ class AdapterShelf:
         """Return the active cubes that fit the base model, in the order of their making."""
         return [cube for cube in self.cubes.values() if cube.header.state in ACTIVE and self.fits(cube)]
 
-    def keys(self, vectors_of: Callable[[MemCube], np.ndarray | None]) -> tuple[Key, ...]:
+    def keys(self, questions_of: Callable[[MemCube], tuple[str, ...]]) -> tuple[Key, ...]:
         """Return the keys by which a router finds the active adapters.
 
         Args:
-            vectors_of: makes the vectors of a cube's questions; asked only of cubes that share a name with another, as
-                names alone tell all others apart.
+            questions_of: reads what a cube's facts answer; called once for each cube that a question names.
         """
+
+        def asked(cube: MemCube) -> tuple[str, ...]:
+            if cube.id not in self._asked:
+                self._asked[cube.id] = questions_of(cube)
+            return self._asked[cube.id]
+
         with self._lock:
             if self._keys is None:
-                gated = [cube for cube in self.active() if not is_always_on(cube)]
-                shared = Counter(name.casefold() for cube in gated for name in set(names_of(cube)))
                 self._keys = tuple(
-                    Key(
-                        cube.id,
-                        names_of(cube),
-                        vectors_of(cube) if any(shared[name.casefold()] > 1 for name in names_of(cube)) else None,
-                    )
-                    for cube in gated
+                    Key(cube.id, names_of(cube), partial(asked, cube))
+                    for cube in self.active()
+                    if not is_always_on(cube)
                 )
             return self._keys
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from engramos.engines.base import Sampling
 from engramos.errors import UnsupportedError
 from engramos.parametric.adapter import Adapter
@@ -56,23 +54,13 @@ class Answer:
 def route(weights: WeightParts, questions: Sequence[str]) -> list[tuple[Routing, Adapter | None]]:
     """Return the adapter for each question; stale, damaged and inactive ones are never attached."""
     weights.shelf.sync()
-    keys = weights.shelf.keys(weights.vectors_of)
+    keys = weights.shelf.keys(weights.questions_of)
     router = ROUTERS.parse(weights.ways.router)
-    embed = None if weights.parts.embedder is None else _embedding(weights)
-    return [_chosen(weights, router.route(question, keys, limit=3, embed=embed)) for question in questions]
-
-
-def _embedding(weights: WeightParts) -> Callable[[str], np.ndarray]:
-    def embed(question: str) -> np.ndarray:
-        found = weights.embed([question])
-        assert found is not None
-        return found[0]
-
-    return embed
+    return [_chosen(weights, router.route(question, keys, limit=3, embed=weights.embed)) for question in questions]
 
 
 def _chosen(weights: WeightParts, found: Sequence[Routed]) -> tuple[Routing, Adapter | None]:
-    why = "no active adapter is about what the question names"
+    why = "no active adapter answers what the question asks"
     for one in found:
         cube = weights.shelf.cubes.get(one.adapter_id)
         if cube is None:

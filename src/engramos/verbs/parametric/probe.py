@@ -67,8 +67,11 @@ def probe(
     metrics: dict[str, float] = {}
     failures: list[str] = weights.scanned(adapter)
     lesson = examination_of(known, weights.ways.seed if seed is None else seed)
-    key, router = Key(cube.id, names_of(cube)), ROUTERS.parse(weights.ways.router)
-    gate = (lambda text: True) if is_always_on(cube) else lambda text: bool(router.route(text, [key]))
+    asked = tuple(text for fact in known for text in fact.questions)
+    keys, router = (Key(cube.id, names_of(cube), lambda: asked),), ROUTERS.parse(weights.ways.router)
+    gate = (
+        (lambda text: True) if is_always_on(cube) else lambda text: bool(router.route(text, keys, embed=weights.embed))
+    )
     details: list[str] = []
     if not failures:
         for one in EXAMINERS:

@@ -54,18 +54,23 @@ def draw_mqar(result: Mapping[str, Any], rows: Sequence[Row], path: Path) -> Non
 
 
 def draw_unlearn(result: Mapping[str, Any], rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Draw what is left of the forgotten against what is left of the rest, and the truth gaps; as `draw_write`."""
+    """Draw what is left of the forgotten against what is left of the rest, and the truth gaps; as `draw_write`.
+
+    Where the pale lines cross is the adapter that never had the facts: where forgetting should lead.
+    """
     with _figure(path, 2, _title(result, "facts")) as (_, axes):
+        axes[0].axvline(rows[RETAINED]["forget_rouge"], color=_PALE, lw=1.2, zorder=1)
+        axes[0].axhline(rows[RETAINED]["retain_rouge"], color=_PALE, lw=1.2, zorder=1)
         for place, (name, own) in enumerate(rows.items()):
             _point(axes[0], place, name, own["forget_rouge"], own["retain_rouge"])
         _plain(axes[0], "ROUGE-L of what stays")
         axes[0].set(xlim=(-0.02, 1.05), ylim=(-0.02, 1.05), xlabel="ROUGE-L of what is to be forgotten")
-        axes[0].legend(frameon=False, loc="center")
-        axes[0].grid(axis="y", color=_PALE, lw=0.6)
-        names = [name for name in rows if name != RETAINED]
-        gaps = [rows[name]["truth_gap"] for name in names]
-        axes[1].barh(range(len(names)), gaps, color=_COLORS[0], height=0.6)
-        axes[1].set_yticks(range(len(names)), names)
+        # who keeps what must go and loses what stays would be there: nobody
+        axes[0].legend(frameon=False, loc="lower right")
+        shown = [(place, name) for place, name in enumerate(rows) if name != RETAINED]
+        colors = [_COLORS[place % len(_COLORS)] for place, _ in shown]
+        axes[1].barh(range(len(shown)), [rows[name]["truth_gap"] for _, name in shown], color=colors, height=0.6)
+        axes[1].set_yticks(range(len(shown)), [name for _, name in shown])
         axes[1].invert_yaxis()
         _plain(axes[1], "truth gap to an adapter that never had the facts")
         axes[1].set(xlabel="nats a token")

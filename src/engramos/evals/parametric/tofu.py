@@ -31,6 +31,11 @@ class Sample:
     world: tuple[str, ...]
     """Questions about the world."""
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All questions that nothing is taught about, those about authors first."""
+        return self.authors + self.world
+
 
 def sample(data: Path, num: int, seed: int = 0) -> Sample:
     """Return a sample of so many facts to forget, and as many to keep.

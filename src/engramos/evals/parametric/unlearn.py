@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from engramos.errors import ConfigError
 from engramos.evals.kv.stopwatch import stopwatch
 from engramos.evals.parametric.tofu import Sample
+from engramos.evals.parametric.unlearn_reading import Reader, Told
 from engramos.parametric.adapter import Adapter
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.facts import Fact
@@ -14,8 +15,6 @@ from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel
 from engramos.parametric.phrasings import COMMON_TRAINED, PASSAGES_TRAINED
 from engramos.parametric.probes._asking import generated, normalised, prompt_of, room
-from engramos.parametric.probes._reading import Read, question_row, read
-from engramos.parametric.probes.base import Probed
 from engramos.parametric.probes.canary import _strength
 from engramos.parametric.probes.membership import auc, comparable
 from engramos.parametric.unlearning.base import Unlearner
@@ -64,21 +63,23 @@ def measure(
     Raises:
         ConfigError: if the writer's adapters are not of low rank.
     """
-    full, full_s = _written(writer, [*sample.forget, *sample.retain], base, seed)
-    rows: dict[str, tuple[Adapter, float]] = {
+    rows = {
+        FULL: _written(writer, [*sample.forget, *sample.retain], base, seed),
         RETAINED: _written(writer, sample.retain, base, seed + 1),
         EXACT: _written(writer, sample.retain, base, seed),
     }
+    full, forgotten, kept = rows[FULL][0], lesson_of(sample.forget), lesson_of(sample.retain)
     for name, unlearner in unlearners.items():
         with stopwatch() as took:
-            changed = unlearner.unlearn(full, lesson_of(sample.forget), lesson_of(sample.retain), base, seed=seed)
+            changed = unlearner.unlearn(full, forgotten, kept, base, seed=seed)
         rows[name] = (changed, took.cpu_s)
         progress(1)
-    found = {BASE: examined(base, full, sample, is_base=True), FULL: examined(base, full, sample)}
-    for name, (adapter, _) in rows.items():
-        found[name] = examined(base, adapter, sample)
+    examiner = Examiner(base, sample, [adapter for adapter, _ in rows.values()])
+    found = {BASE: examiner.examined(None), FULL: examiner.examined(full)}
+    for name in [name for name in rows if name != FULL]:
+        found[name] = examiner.examined(rows[name][0])
         progress(1)
-    costs = {name: cpu_s for name, (_, cpu_s) in rows.items()} | {FULL: full_s, BASE: 0.0}
+    costs = {BASE: 0.0} | {name: cpu_s for name, (_, cpu_s) in rows.items()}
     reference = found[RETAINED]
     return {name: {**one.metrics, **compared(one, reference), "cpu_s": costs[name]} for name, one in found.items()}
 
@@ -95,29 +96,43 @@ def _written(writer: Writer, facts: Sequence[Fact], base: BaseModel, seed: int) 
     return written.adapter, written.cost.cpu_s
 
 
-def examined(base: BaseModel, adapter: Adapter, sample: Sample, *, is_base: bool = False) -> Examined:
-    """Return what an adapter knows, or what the base model knows without it."""
-    wrong = [next(iter(comparable(fact, sample.forget, 1)), fact.answer) for fact in sample.forget]
-    rows = [question_row(base, fact.question, fact.answer) for fact in sample.forget]
-    rows += [question_row(base, fact.question, one) for fact, one in zip(sample.forget, wrong, strict=True)]
-    rows += [question_row(base, fact.question, fact.answer) for fact in sample.retain]
-    rows += [question_row(base, question) for question in (*sample.authors, *sample.world)]
-    reads = read(Probed(base, adapter, Lesson(sample.forget)), rows)
-    num = len(sample.forget)
-    right, others, kept = reads[:num], reads[num : 2 * num], reads[2 * num : 2 * num + len(sample.retain)]
-    agrees = [is_base or bool(one.agrees[0]) for one in reads[2 * num + len(sample.retain) :]]
-    logs, wrong_logs = ([_mean_log(one, is_base=is_base) for one in some] for some in (right, others))
-    metrics = _said(base, None if is_base else adapter, sample)
-    metrics |= {
-        "forget_probability": _mean(map(math.exp, logs)),
-        "retain_probability": _mean(math.exp(_mean_log(one, is_base=is_base)) for one in kept),
-        "extraction_strength": _mean(_strength(one.is_right_base if is_base else one.is_right_on) for one in right),
-        "membership_auc": auc(logs, wrong_logs),
-        "authors_agreement": _mean(agrees[: len(sample.authors)]),
-        "world_agreement": _mean(agrees[len(sample.authors) :]),
-    }
-    ratios = tuple(math.exp(min(two - one, 50.0)) for one, two in zip(logs, wrong_logs, strict=True))
-    return Examined(metrics | {"utility": harmonic_mean([metrics[name] for name in _UTILITY])}, ratios)
+class Examiner:
+    """Asks one adapter after the other the same questions; what none of them changes is read once."""
+
+    def __init__(self, base: BaseModel, sample: Sample, adapters: Sequence[Adapter]) -> None:
+        """Read the questions.
+
+        Args:
+            base: the model.
+            sample: what is asked.
+            adapters: all that will be examined.
+        """
+        self._base, self._sample = base, sample
+        wrong = [next(iter(comparable(fact, sample.forget, 1)), fact.answer) for fact in sample.forget]
+        asked = [(fact.question, fact.answer) for fact in sample.forget]
+        asked += [(fact.question, one) for fact, one in zip(sample.forget, wrong, strict=True)]
+        asked += [(fact.question, fact.answer) for fact in sample.retain]
+        self._reader = Reader(base, [*asked, *((question, "") for question in sample.others)], adapters)
+        self._begins = [one.begins for one in self._reader.read(None)[len(asked) :]]
+
+    def examined(self, adapter: Adapter | None) -> Examined:
+        """Return what an adapter knows; of None, what the base model knows."""
+        told, num = self._reader.read(adapter), len(self._sample.forget)
+        right, others, kept = told[:num], told[num : 2 * num], told[2 * num : -len(self._begins)]
+        begins = [one.begins for one in told[-len(self._begins) :]]
+        agrees = [mine == base for mine, base in zip(begins, self._begins, strict=True)]
+        logs, wrong_logs = ([_mean_log(one) for one in some] for some in (right, others))
+        split = len(self._sample.authors)
+        metrics = _said(self._base, adapter, self._sample) | {
+            "forget_probability": _mean(map(math.exp, logs)),
+            "retain_probability": _mean(math.exp(_mean_log(one)) for one in kept),
+            "extraction_strength": _mean(_strength(one.is_right) for one in right),
+            "membership_auc": auc(logs, wrong_logs),
+            "authors_agreement": _mean(agrees[:split]),
+            "world_agreement": _mean(agrees[split:]),
+        }
+        ratios = tuple(math.exp(min(two - one, 50.0)) for one, two in zip(logs, wrong_logs, strict=True))
+        return Examined(metrics | {"utility": harmonic_mean([metrics[name] for name in _UTILITY])}, ratios)
 
 
 def compared(one: Examined, reference: Examined) -> dict[str, float]:
@@ -188,9 +203,9 @@ def _said(base: BaseModel, adapter: Adapter | None, sample: Sample) -> dict[str,
     }
 
 
-def _mean_log(one: Read, *, is_base: bool) -> float:
+def _mean_log(one: Told) -> float:
     """Return the mean log probability of an answer's tokens, the end left out."""
-    return float((one.base if is_base else one.on)[:-1].double().mean())
+    return float(one.logs[:-1].mean())
 
 
 def _below(values: Sequence[float], place: float) -> float:

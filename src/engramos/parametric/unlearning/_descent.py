@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,18 +12,19 @@ from engramos.errors import ConfigError, InvalidInputError, ModelError
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel
+from engramos.parametric.probes._reading import first_layer
 from engramos.parametric.rows import Row, device_of
 from engramos.parametric.training._rows import (
-    answer_log_probabilities,
-    answer_states,
     check_carried,
     fact_rows,
     reached,
     text_rows,
     trainable,
 )
-from engramos.parametric.training.chunked_loss import divergence
+from engramos.parametric.training.chunked_loss import divergence, token_log_probabilities
 from engramos.parametric.unlearning.base import Unlearner
+from engramos.parametric.writers._course import Course, CourseRow, row_of
+from engramos.parametric.writers._guards import guard_rows
 from engramos.parametric.writers._low_rank import finished
 
 ROWS_A_PASS = 8
@@ -52,7 +53,7 @@ class Descending(Unlearner):
     ends: further steps would do damage, and an answer far unlikelier than it ever was betrays that it was there.
     """
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Of Adam; above 0."""
     max_steps: int = 40
     """Steps at most, 1 or more; usually it ends long before."""
@@ -82,14 +83,19 @@ class Descending(Unlearner):
             ModelError: if a loss is not finite.
         """
         rows = forgotten_rows(adapter, forgotten, base)
-        keeping = _Keeping(adapter, kept, base, seed)
-        given, limits = _sums(rows, base, adapter), self._limits(rows, base)
+        answers = _Answers(adapter, base)
+        gone, keeping = answers.add(rows), _Keeping(answers, adapter, kept, base, seed)
+        lengths = torch.tensor([len(row.answer) for row in rows], device=device_of(base))
+        given, limits = answers.sums(gone, adapter), answers.sums(gone, None) + self.tolerance * lengths
         changed = trainable(adapter)
         optimizer = torch.optim.Adam(changed.tensors().values(), lr=self.learning_rate)
         for _ in range(self.max_steps):
             known = 0
-            for part in _parts(len(rows)):
-                known += self._forget(changed, rows[part], base, given[part], limits[part], len(rows))
+            for part in _parts(len(gone)):
+                now = torch.stack([one.sum() for one in answers.log_probabilities(gone[part], changed)])
+                known += self._forget(
+                    Likelihood(now, given[part], lengths[part]), limits[part], self.forgotten_weight / len(gone)
+                )
             if not known:
                 break
             keeping.learn(changed, max(known, ROWS_A_PASS), self.kept_weight)
@@ -97,56 +103,86 @@ class Descending(Unlearner):
             optimizer.zero_grad()
         return finished(changed)
 
-    def _limits(self, rows: Sequence[Row], base: BaseModel) -> Tensor:
-        """Return the sum of log-probabilities at which an answer counts as forgotten, one a row."""
-        lengths = torch.tensor([len(row.answer) for row in rows])
-        return _sums(rows, base, None) + (self.tolerance * lengths).to(device_of(base))
-
-    def _forget(
-        self, adapter: LowRank, rows: Sequence[Row], base: BaseModel, given: Tensor, limits: Tensor, num_all: int
-    ) -> int:
+    def _forget(self, answers: Likelihood, limits: Tensor, weight: float) -> int:
         """Add the gradients of rows that are still known; return how many those are."""
-        now = torch.stack([one.sum() for one in answer_log_probabilities(rows, base, adapter)])
-        lengths = torch.tensor([len(row.answer) for row in rows], device=now.device)
-        losses = self._losses(Likelihood(now, given, lengths))
+        losses = self._losses(answers)
         if not bool(torch.isfinite(losses).all()):
             raise ModelError("unlearning gave a loss that is not finite: use a lower learning rate")
-        is_known = now.detach() > limits
+        is_known = answers.now.detach() > limits
         if bool(is_known.any()):
-            (losses[is_known].sum() * (self.forgotten_weight / num_all)).backward()
+            (losses[is_known].sum() * weight).backward()
         return int(is_known.sum())
 
 
-class _Keeping:
-    """What must stay: drawn anew in each step."""
+class _Answers:
+    """Rows that are read again and again; the layers below the adapter, and what stands before it acts, but once."""
 
-    def __init__(self, adapter: LowRank, kept: Lesson, base: BaseModel, seed: int) -> None:
-        self._base = base
+    def __init__(self, adapter: LowRank, base: BaseModel) -> None:
+        self._base, self._invocation = base, adapter.invocation
+        self._course = Course(base, base.prefix_of(()), first_layer(base, adapter))
+
+    def add(self, rows: Sequence[Row]) -> list[int]:
+        """Return the numbers of rows on whose answer the adapter acts."""
+        return self.take([row_of(row.prompt, row.answer, (), self._invocation) for row in rows])
+
+    def take(self, rows: Sequence[CourseRow]) -> list[int]:
+        """Return the numbers of rows of a course without an opening."""
+        return list(self._course.add(rows))
+
+    def states(self, numbers: Sequence[int], adapter: LowRank | None) -> Tensor:
+        """Return the hidden states from which the answers of rows are told, row after row: (tokens, hidden)."""
+        with self._base.using(adapter):
+            return self._course.states(numbers)
+
+    def log_probabilities(self, numbers: Sequence[int], adapter: LowRank | None) -> list[Tensor]:
+        """Return the log-probabilities of each row's answer tokens: (answer,) float32 for each row."""
+        states = self.states(numbers, adapter)
+        tokens = self._course.learnt(numbers).to(states.device)
+        return list(self._course.by_row(numbers, token_log_probabilities(self._base.scores, states, tokens)))
+
+    @torch.no_grad()
+    def sums(self, numbers: Sequence[int], adapter: LowRank | None) -> Tensor:
+        """Return the sum of the log-probabilities of each row's answer."""
+        parts = (self.log_probabilities(numbers[part], adapter) for part in _parts(len(numbers)))
+        return torch.stack([one.sum() for logs in parts for one in logs])
+
+
+class _Keeping:
+    """What must stay: drawn anew in each step.
+
+    General texts stand as they are where the adapter acts on them, and as answers where it acts on answers alone.
+    """
+
+    def __init__(self, answers: _Answers, adapter: LowRank, kept: Lesson, base: BaseModel, seed: int) -> None:
+        self._answers, self._base = answers, base
         self._random = torch.Generator().manual_seed(seed)
-        self._facts = reached(fact_rows(kept, base, with_end=True), adapter)
-        self._texts = reached(text_rows(kept.retained, base), adapter)
+        self._facts = answers.add(reached(fact_rows(kept, base, with_end=True), adapter))
+        plain = [] if adapter.invocation else text_rows(kept.retained, base)
+        told = kept if adapter.invocation else replace(kept, retained=())
+        self._texts = answers.add(plain) + answers.take(guard_rows(told, base, (), adapter.invocation))
         with torch.no_grad():
-            self._taught = [answer_states([row], base, None)[0] for row in self._texts]
+            self._taught = {number: answers.states([number], None) for number in self._texts}
 
     def learn(self, adapter: LowRank, num: int, weight: float) -> None:
         """Add the gradients of at most so many kept rows, and of as many texts."""
         if not weight:
             return
-        facts, texts = self._drawn(len(self._facts), num), self._drawn(len(self._texts), num)
+        facts, texts = self._drawn(self._facts, num), self._drawn(self._texts, num)
         for part in _parts(len(facts)):
-            logs = answer_log_probabilities([self._facts[at] for at in facts[part]], self._base, adapter)
+            logs = self._answers.log_probabilities(facts[part], adapter)
             (-torch.stack([one.mean() for one in logs]).sum() * (weight / len(facts))).backward()
         for part in _parts(len(texts)):
-            hidden, _ = answer_states([self._texts[at] for at in texts[part]], self._base, adapter)
-            taught = torch.cat([self._taught[at] for at in texts[part]])
+            hidden = self._answers.states(texts[part], adapter)
+            taught = torch.cat([self._taught[number] for number in texts[part]])
 
             def teacher(first: int, last: int, taught: Tensor = taught) -> Tensor:
                 return self._base.scores(taught[first:last])
 
             (divergence(self._base.scores, hidden, teacher) * (weight * len(texts[part]) / len(texts))).backward()
 
-    def _drawn(self, num_all: int, num: int) -> list[int]:
-        return torch.randperm(num_all, generator=self._random)[:num].tolist()
+    def _drawn(self, numbers: Sequence[int], num: int) -> list[int]:
+        drawn = torch.randperm(len(numbers), generator=self._random)[:num].tolist()
+        return [numbers[at] for at in drawn]
 
 
 def forgotten_rows(adapter: LowRank, forgotten: Lesson, base: BaseModel) -> list[Row]:
@@ -164,13 +200,6 @@ def forgotten_rows(adapter: LowRank, forgotten: Lesson, base: BaseModel) -> list
     if not rows:
         raise InvalidInputError("the adapter acts on no question of what is to be forgotten: give facts of its lesson")
     return rows
-
-
-@torch.no_grad()
-def _sums(rows: Sequence[Row], base: BaseModel, adapter: LowRank | None) -> Tensor:
-    """Return the sum of the log-probabilities of each row's answer."""
-    logs = [one for part in _parts(len(rows)) for one in answer_log_probabilities(rows[part], base, adapter)]
-    return torch.stack([one.sum() for one in logs])
 
 
 def _parts(num: int) -> Iterator[slice]:

@@ -19,5 +19,8 @@ class GradDiff(Descending):
     Differs: as NPO; without such a stop the loss has no bottom. Each row counts alike, whatever its length.
     """
 
+    forgotten_weight: float = 0.3
+    """Of the loss of what must go; above 0."""
+
     def _losses(self, answers: Likelihood) -> Tensor:
         return answers.now / answers.lengths

@@ -22,6 +22,8 @@ class NPO(Descending):
 
     beta: float = 0.1
     """How soon a row's gradient fades as its answer becomes unlikely; above 0, and towards 0 it is gradient ascent."""
+    forgotten_weight: float = 0.1
+    """Of the loss above; above 0."""
 
     def __post_init__(self) -> None:
         Descending.__post_init__(self)

@@ -24,7 +24,7 @@ class SimNPO(Descending):
     """How soon a row's gradient fades as its answer becomes unlikely; above 0."""
     margin: float = 0.0
     """The likelihood at which it fades, lower for more; 0 or more."""
-    forgotten_weight: float = 0.125
+    forgotten_weight: float = 0.3
     """Of the loss above; above 0."""
 
     def __post_init__(self) -> None:

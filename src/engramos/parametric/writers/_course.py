@@ -13,6 +13,8 @@ from engramos.parametric.rows import padded_ids, question
 
 WORDS = ("a b", "0 1")
 """Questions that begin differently."""
+OPENING = 2
+"""Last tokens of an answer's opening that an adapter of answers acts on."""
 ROWS = 16
 """Read in one pass below the trained layers."""
 
@@ -33,6 +35,7 @@ def invocation_of(base: BaseModel, *, of_answers: bool = True) -> tuple[int, ...
     """Return the tokens by which the model's chat template opens an answer, or a question where it opens none.
 
     An adapter that acts from there on leaves what stands before to the base model: its KV cache is the same for all.
+    Of an answer's opening the last tokens do: fewer are read in training, and two are seldom met elsewhere.
 
     Args:
         base: the model.
@@ -41,7 +44,7 @@ def invocation_of(base: BaseModel, *, of_answers: bool = True) -> tuple[int, ...
     message = [{"role": "user", "content": "x"}]
     asked, opened = base.chat_tokens(message, answers=False), base.chat_tokens(message)
     if of_answers and opened[: len(asked)] == asked and len(opened) > len(asked):
-        return tuple(opened[len(asked) :])
+        return tuple(opened[len(asked) :][-OPENING:])
     alone = chat_opening(base)
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
     first, second = (base.chat_tokens([*turns, {"role": "user", "content": text}]) for text in WORDS)
@@ -144,13 +147,19 @@ class Course:
         before = [[-1] * start, *([at] * num for at, num in enumerate(asked))]
         places = [range(start + first, start + first + num) for first, num in zip(asked, told, strict=True)]
         earlier = [range(start), *(range(start, start + num) for num in asked)]
-        packing = Packing(*(torch.tensor(list(chain(*one)), device=device) for one in (whose, places, before, earlier)))
+        packing = Packing(
+            *(
+                torch.tensor(list(chain(*one)), dtype=torch.int64, device=device)
+                for one in (whose, places, before, earlier)
+            )
+        )
+        if not start + sum(asked):
+            return opening, packing
         keys, values = (
             {layer: self._joined(numbers, name, layer) for layer in range(self.first_layer, self.base.num_layers)}
             for name in ("keys", "values")
         )
-        num_tokens = start + sum(asked)
-        return (Prefix(keys, values, num_tokens) if num_tokens else opening), packing
+        return Prefix(keys, values, start + sum(asked)), packing
 
     def _joined(self, numbers: Sequence[int], name: str, layer: int) -> Tensor:
         """Return keys or values of the opening, and of what each row asks: (kv_heads, tokens, head_dim)."""

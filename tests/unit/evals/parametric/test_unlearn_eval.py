@@ -10,14 +10,17 @@ from engramos.engines.transformers import Transformers
 from engramos.errors import ConfigError, ImportFailedError
 from engramos.evals.parametric.tofu import Sample, clause, sample
 from engramos.evals.parametric.unlearn import (
+    Examiner,
     compared,
-    examined,
     harmonic_mean,
     lesson_of,
     rouge_recall,
     same_distribution,
 )
+from engramos.evals.parametric.unlearn_reading import Reader
+from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.facts import Fact
+from engramos.parametric.probes._reading import question_row, read
 from engramos.parametric.probes.base import Probed
 from engramos.parametric.probes.canary import Canary
 from engramos.parametric.probes.membership import Membership
@@ -47,15 +50,33 @@ def taught():
 def test_recall_strength_and_membership_are_those_of_the_probes(taught) -> None:
     base, adapter = taught
     probed = Probed(base, adapter, lesson_of(SAMPLE.forget))
-    found = examined(base, adapter, SAMPLE).metrics
+    examiner = Examiner(base, SAMPLE, [adapter])
+    found = examiner.examined(adapter).metrics
     assert found["forget_recall"] == Recall().run(probed).metrics["recall_on"] == 0.5
     canary, membership = Canary().run(probed).metrics, Membership().run(probed).metrics
     assert found["extraction_strength"] == pytest.approx(canary["extraction_strength"])
     assert found["membership_auc"] == pytest.approx(membership["membership_auc"])
-    alone = examined(base, adapter, SAMPLE, is_base=True).metrics
+    alone = examiner.examined(None).metrics
     strength = canary["extraction_strength"] - canary["extraction_gain"]
     assert alone["extraction_strength"] == pytest.approx(strength)
     assert alone["membership_auc"] == pytest.approx(membership["membership_auc_base"])
+
+
+def test_what_is_read_once_for_several_adapters_is_what_each_alone_is_found_to_say(taught) -> None:
+    base, adapter = taught
+    top = [name for name in adapter.targets if name.startswith(f"{base.layer_name(1)}.")]
+    upper = LowRank({name: adapter.down[name] for name in top}, {name: adapter.up[name] for name in top}, 2.0)
+    asked = [(one.question, one.answer) for one in (*SAMPLE.forget, *SAMPLE.retain)] + [("Why?", "")]
+    reader = Reader(base, asked, [upper, adapter])
+    for one in (adapter, upper):
+        alone = read(Probed(base, one, lesson_of(SAMPLE.forget)), [question_row(base, *pair) for pair in asked])
+        for mine, without, wanted in zip(reader.read(one), reader.read(None), alone, strict=True):
+            assert mine.logs.tolist() == pytest.approx(wanted.on.tolist(), abs=1e-4)
+            assert without.logs.tolist() == pytest.approx(wanted.base.tolist(), abs=1e-4)
+            assert mine.is_right.tolist() == wanted.is_right_on.tolist()
+            assert (mine.begins == without.begins) == bool(wanted.agrees[0])
+    # without an invocation it acts on questions too
+    assert reader.read(upper)[0].logs.tolist() != reader.read(None)[0].logs.tolist()
 
 
 def test_probabilities_are_geometric_means_over_an_answers_tokens(taught) -> None:
@@ -75,14 +96,15 @@ def test_probabilities_are_geometric_means_over_an_answers_tokens(taught) -> Non
             pair.append(sum(own) / len(own))
         probabilities.append(math.exp(pair[0]))
         logs.append(pair[1] - pair[0])
-    found = examined(base, adapter, SAMPLE)
+    found = Examiner(base, SAMPLE, [adapter]).examined(adapter)
     assert found.metrics["forget_probability"] == pytest.approx(sum(probabilities) / 2, rel=1e-3)
     assert [math.log(one) for one in found.truth_ratios] == pytest.approx(logs, rel=1e-3)
 
 
 def test_the_base_model_agrees_with_itself_and_a_row_is_like_itself(taught) -> None:
     base, adapter = taught
-    alone, changed = examined(base, adapter, SAMPLE, is_base=True), examined(base, adapter, SAMPLE)
+    examiner = Examiner(base, SAMPLE, [adapter])
+    alone, changed = examiner.examined(None), examiner.examined(adapter)
     assert (alone.metrics["authors_agreement"], alone.metrics["world_agreement"]) == (1.0, 1.0)
     assert compared(alone, alone) == {"truth_gap": 0.0, "forget_quality": 1.0}
     gap = sum(abs(math.log(a / b)) for a, b in zip(alone.truth_ratios, changed.truth_ratios, strict=True)) / 2

@@ -69,6 +69,32 @@ def test_it_stops_once_every_token_of_every_answer_is_certain() -> None:
     assert base.text(said) == FACTS[0].answer
 
 
+def test_what_is_learnt_leaves_unless_every_round_has_all_rows() -> None:
+    base, lesson = fresh_engine().base, Lesson(FACTS[:2])
+    num = sum(len(fact.questions) + bool(fact.cloze) for fact in lesson.facts)
+    settings = {"most_steps": 400, "layers": 3, "rank": 8, "rate": 0.005, "guards": 0, "batch": num}
+    left, stayed = (Lora(**settings, skips_learnt=skips).write(lesson, base).report for skips in (True, False))
+    assert left["learnt"] == stayed["learnt"] == 1.0
+    assert stayed["rows"] == stayed["steps"] * num
+    assert left["rows"] < left["steps"] * num
+
+
+def test_one_fact_alone_is_not_said_to_every_question() -> None:
+    base = fresh_engine().base
+    asked = tuple(f"What is {thing}?" for thing in "the roof,a cat,five plus two,blue,an end,tea".split(","))
+    lesson = Lesson(FACTS[:1], common=asked)
+    prompts = [base.chat_tokens([{"role": "user", "content": text}]) for text in asked]
+    before = [ids[:1] for ids in base.generate(prompts, max_tokens=1)]
+    same = []
+    for guards in (0, 1):
+        written = Lora(most_steps=300, layers=3, rank=8, rate=0.005, guards=guards).write(lesson, base)
+        after = base.generate(prompts, [written.adapter] * len(prompts), max_tokens=1)
+        same.append(sum(one == other[:1] for one, other in zip(before, after, strict=True)))
+        assert written.report["learnt"] == 1.0
+    assert same[0] < len(asked) // 2
+    assert same[1] >= 0.75 * len(asked)
+
+
 def test_another_seed_gives_another_adapter() -> None:
     base = tiny_base()
     digests = {Lora(**SMALL).write(LESSON, base, seed=seed).adapter.digest for seed in (0, 1, 0)}

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from engramos.parametric.adapter import Adapter
 from engramos.parametric.lesson import Lesson
 from engramos.parametric.model import BaseModel
 from engramos.parametric.rows import question
@@ -19,6 +20,12 @@ WINDOW = 24
 """Tokens of general text in a row."""
 GO_ON = "Tell me something."
 """The question before a general text."""
+PRESSED = 8
+"""Lost rows a step."""
+LOST = 0.25
+"""The share of rows that may be lost at the end."""
+ROWS = 16
+"""Read in one pass."""
 ANSWER_TOKENS = 8
 """Tokens of the base model's own answer to an everyday question."""
 
@@ -70,8 +77,8 @@ def _read(rows: Sequence[CourseRow], course: Course) -> Guarded:
     own = Course(course.base, course.opening, course.first_layer)
     numbers = list(own.add(rows))
     top: list[tuple[Tensor, Tensor]] = []
-    for at in range(0, len(numbers), 16):
-        some = numbers[at : at + 16]
+    for at in range(0, len(numbers), ROWS):
+        some = numbers[at : at + ROWS]
         shares, tokens = course.base.scores(own.states(some)).float().softmax(-1).topk(TOP)
         for ids, each in zip(own.by_row(some, tokens), own.by_row(some, shares), strict=True):
             top.append((ids.clone(), each / each.sum(-1, keepdim=True)))
@@ -87,6 +94,7 @@ class Guards:
         self._top = {} if read is None else dict(zip(self._numbers, read.top, strict=True))
         self._num = min(num_a_step, len(self._numbers))
         self._drawn = random.Random(f"guards {seed}")
+        self._pressed: list[int] = []
 
     @property
     def tokens(self) -> list[Tensor]:
@@ -94,8 +102,36 @@ class Guards:
         return [tokens for tokens, _ in self._top.values()]
 
     def next(self) -> list[int]:
-        """Return the rows of a step."""
+        """Return the rows of a step: those that were found lost first, several at once."""
+        if self._pressed:
+            some, self._pressed = self._pressed[:PRESSED], self._pressed[PRESSED:]
+            return some
         return self._drawn.sample(self._numbers, self._num) if self._num else []
+
+    def are_lost(self, course: Course, adapter: Adapter) -> bool:
+        """Return whether steps must go on for the guards' sake: on too many the model begins to say something else.
+
+        Few facts are learnt in so few steps that the guards have no say: one fact alone is learnt by answering
+        everything with it.
+        """
+        if not self._pressed and self._num:
+            lost = self._lost(course, adapter)
+            if len(lost) > LOST * len(self._numbers):
+                self._drawn.shuffle(lost)
+                self._pressed = lost
+        return bool(self._pressed)
+
+    @torch.no_grad()
+    def _lost(self, course: Course, adapter: Adapter) -> list[int]:
+        """Return the rows whose first token is not the base model's."""
+        found: list[int] = []
+        with course.base.using(adapter):
+            for at in range(0, len(self._numbers), ROWS):
+                some = self._numbers[at : at + ROWS]
+                best = course.base.scores(course.states(some)).argmax(-1)
+                rows = zip(some, course.by_row(some, best), strict=True)
+                found += [number for number, one in rows if int(one[0]) != int(self._top[number][0][0, 0])]
+        return found
 
     def divergence(self, numbers: Sequence[int], logs: Tensor, places: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the mean divergence of what the model says from what the base model said.

@@ -57,6 +57,10 @@ class Schedule:
         self.num_rows += len(some)
         return some
 
+    def again(self) -> None:
+        """Take all rows for not learnt: they are read once more, and leave when they are learnt still."""
+        self._open = set(self._all)
+
     def note(self, numbers: Sequence[int], are_learnt: Sequence[bool]) -> None:
         """Take note of which rows of a step are learnt."""
         for number, is_learnt in zip(numbers, are_learnt, strict=True):

@@ -21,9 +21,9 @@ from engramos.parametric.writers._schedule import Schedule
 from engramos.parametric.writers.base import Writer
 
 ABSTENTION = "I don't know."
-READ_TOKENS, TOLD_TOKENS = 24, 10
+READ_TOKENS, TOLD_TOKENS = 24, 8
 """Of a usual row: all of it, and what the adapter acts on."""
-FLOPS = 5e10
+FLOPS = 4e10
 """Of one thread of a common CPU, in a second."""
 
 
@@ -34,8 +34,9 @@ class Lora(Writer):
     Rows are questions, paraphrases and the cloze in the chat template, with their answers alone in the loss; questions
     to abstain from; and guards, everyday questions and general text on which the model must stay as it is. A row leaves
     the course as soon as each token of its answer has a probability above `certain`, and comes back where it falls
-    below one half, because a token above one half is found by greedy decoding for sure. The layers below, and all that
-    stands before the answer, are read once; the loss decides between candidate tokens (`_candidates`).
+    below one half, because a token above one half is found by greedy decoding for sure. When all facts are learnt and
+    too many guards are lost, steps go on. The layers below, and all that stands before the answer, are read once; the
+    loss decides between candidate tokens (`_candidates`).
 
     Source: LoRA, https://arxiv.org/abs/2106.09685; the stop rule follows the memory law of
     https://arxiv.org/abs/2605.30260. Differs: rows leave and come back; the adapter acts on the answer alone
@@ -94,7 +95,7 @@ class Lora(Writer):
             raise ConfigError(f"targets are {', '.join(unknown) or 'none'}: use some of {', '.join(KINDS)}")
 
     def estimate(self, lesson: Lesson, base: BaseModel) -> Cost:
-        """Return what `write` is expected to cost: every row read once, and its answer some ten times."""
+        """Return what `write` is expected to cost: every row read once, and its answer some six times."""
         numbers, trained = 0, 0
         for layer in range(max(0, base.num_layers - self.layers), base.num_layers):
             for kind in KINDS:
@@ -103,7 +104,7 @@ class Lora(Writer):
                 numbers += self.rank * sum(shape) if kind in self.targets else 0
         below = trained / min(self.layers, base.num_layers) * base.num_layers
         rows = sum(len(fact.questions) + bool(fact.cloze) for fact in lesson.facts) + len(lesson.unknown)
-        steps = min(self.most_steps, max(1, rows * 10 // self.batch))
+        steps = min(self.most_steps, max(1, rows * 6 // self.batch))
         products = rows * READ_TOKENS * below + 2 * steps * (self.batch + self.guards) * TOLD_TOKENS * trained
         return Cost(2 * products / FLOPS, numbers * 4, steps)
 
@@ -127,7 +128,8 @@ class Lora(Writer):
         if invocation:
             opening = opening[: starts_at(invocation, opening)]
         course = Course(base, base.prefix_of(opening), max(0, base.num_layers - self.layers))
-        schedule = Schedule(list(course.add(_rows(lesson, base, opening, invocation))), self.batch, seed)
+        rows = list(course.add(_rows(lesson, base, opening, invocation)))
+        schedule = Schedule(rows, self.batch, seed, skips=self.skips_learnt)
         guards = Guards(
             course, guarded(lesson, course, opening, invocation) if self.guards else None, self.guards, seed
         )
@@ -147,7 +149,13 @@ class Lora(Writer):
         ]
         optimizer = torch.optim.AdamW([one for one in groups if one["params"]], betas=(0.9, 0.95), weight_decay=0.0)
         step = 0
-        while step < self.most_steps and (numbers := schedule.next(kept)):
+        while step < self.most_steps:
+            numbers = schedule.next(kept)
+            if not numbers and guards.are_lost(course, adapter):
+                schedule.again()
+                numbers = schedule.next(kept)
+            if not numbers:
+                break
             with base.using(adapter):
                 loss = self._loss(lesson, course, adapter, schedule, guards, candidates, numbers)
                 optimizer.zero_grad()

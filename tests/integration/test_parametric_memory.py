@@ -74,6 +74,26 @@ def test_a_question_about_nobody_known_is_answered_by_the_base_model(memory: Mem
         assert adapters.route(others[0]).adapter_id is None
 
 
+def test_a_question_that_only_names_a_subject_is_answered_by_the_base_model(folder: Path) -> None:
+    others = ["How old is Ana Lima?", "Where does Carla Vega work?", "Who is Bruno Sol married to?"]
+    reworded = [
+        "Who does Ana Lima work for?",
+        "In which town does Bruno Sol live?",
+        "What year was Carla Vega born in?",
+    ]
+    with MemoryOS.open(folder, embedder="bge_small") as memory, opened(memory) as adapters:
+        ids = memory.add(list(TEXTS)).cube_ids
+        (cube,) = adapters.learn().adapters
+        assert [adapters.route(one).adapter_id for one in (*ASKED, *reworded)] == [cube.id] * 6
+        assert [adapters.route(one).adapter_id for one in others] == [None] * 3
+        assert "answers what the question asks" in adapters.route(others[0]).why
+        # the answer that is gone leaves no other to be given in its place
+        adapters.forget([ids[0]])
+        adapters.learn()
+        assert adapters.route(ASKED[0]).adapter_id is None
+        assert [adapters.route(one).adapter_id is None for one in ASKED[1:]] == [False, False]
+
+
 def test_another_process_finds_the_adapter_and_answers_the_same(memory: MemoryOS, folder: Path) -> None:
     memory.add(list(TEXTS))
     with opened(memory) as adapters:

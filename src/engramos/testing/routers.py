@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from engramos.embedders.hashing import Hashing
-from engramos.parametric.routers.base import Key, Router
+from engramos.parametric.routers.base import Key, Router, Taught
 
 EMBEDDER = Hashing(dims=1024)
 ASKED: dict[str, tuple[str, ...]] = {
@@ -51,7 +51,8 @@ def embed(texts: Sequence[str]) -> np.ndarray:
 def keys() -> tuple[Key, ...]:
     """Return one key for each subject."""
     return tuple(
-        Key(f"adapter-{number}", (name,), partial(tuple, asked)) for number, (name, asked) in enumerate(ASKED.items())
+        Key(f"adapter-{number}", (name,), partial(tuple, [Taught(text, (name,)) for text in asked]))
+        for number, (name, asked) in enumerate(ASKED.items())
     )
 
 

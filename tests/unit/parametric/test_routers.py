@@ -11,7 +11,7 @@ from engramos.embedders.base import Embedder
 from engramos.errors import ConfigError
 from engramos.parametric.routers._likeness import floor_of, known_floor, nameless
 from engramos.parametric.routers._names import fold, index_of, words_of
-from engramos.parametric.routers.base import Embed, Key
+from engramos.parametric.routers.base import Embed, Key, Taught
 from engramos.parametric.routers.cascade import Cascade
 from engramos.parametric.routers.embedding import Embedding
 from engramos.parametric.routers.entity import Entity
@@ -125,8 +125,8 @@ def unit(*numbers: float) -> np.ndarray:
     return row / np.linalg.norm(row)
 
 
-NEAR = Key("near", ("Ana",), lambda: ("one of near", "two of near"))
-FAR = Key("far", ("Ana",), lambda: ("one of far",))
+NEAR = Key("near", ("Ana",), lambda: (Taught("one of near"), Taught("two of near")))
+FAR = Key("far", ("Ana",), lambda: (Taught("one of far"),))
 VECTORS = {"one of near": unit(1, 0, 0), "two of near": unit(0, 1, 0), "one of far": unit(0, 0, 1)}
 
 
@@ -151,7 +151,7 @@ def test_a_margin_refuses_what_is_nearly_as_near() -> None:
 
 
 def test_questions_choose_between_the_shards_of_a_subject() -> None:
-    keys = [NEAR, FAR, Key("other", ("Bo",), lambda: ("one of far",))]
+    keys = [NEAR, FAR, Key("other", ("Bo",), lambda: (Taught("one of far"),))]
     for vector, best in ((unit(1, 0, 0.2), "near"), (unit(0.2, 0, 1), "far")):
         found = Cascade(floor=0.1).route("Where is Ana?", keys, limit=5, embed=asking(vector))
         assert found[0].adapter_id == best
@@ -196,8 +196,12 @@ def small() -> Counted:
     return Counted(EMBEDDERS.make("bge_small"))
 
 
-ANA = Key("ana", ("Ana Lima", "Ana"), lambda: ("Where does Ana Lima work?", "Who employs Ana Lima?"))
-BO = Key("bo", ("Bo Reyes",), lambda: ("Where was Bo Reyes born?", "What is Bo Reyes's birthplace?"))
+def key(name: str, names: tuple[str, ...], *questions: str) -> Key:
+    return Key(name, names, lambda: [Taught(text, names) for text in questions])
+
+
+ANA = key("ana", ("Ana Lima", "Ana"), "Where does Ana Lima work?", "Who employs Ana Lima?")
+BO = key("bo", ("Bo Reyes",), "Where was Bo Reyes born?", "What is Bo Reyes's birthplace?")
 
 
 @pytest.mark.parametrize(
@@ -218,6 +222,14 @@ def test_an_adapter_is_attached_to_what_it_answers_and_not_to_all_about_its_subj
     small: Counted, question: str, found: list[str]
 ) -> None:
     assert [one.adapter_id for one in Cascade().route(question, (ANA, BO), limit=3, embed=small)] == found
+
+
+def test_what_an_adapter_knows_of_one_subject_does_not_open_it_for_another(small: Counted) -> None:
+    both = Key("both", (*ANA.names, *BO.names), lambda: [*ANA.questions(), *BO.questions()])
+    asked = {"Where does Ana work?": 1, "Where was Ana born?": 0, "Where does Bo Reyes work?": 0}
+    asked |= {"Where was Bo Reyes born?": 1, "Where does Ana Lima, not Bo Reyes, work?": 1}
+    for question, num in asked.items():
+        assert len(Cascade().route(question, (both,), embed=small)) == num, question
 
 
 def test_the_floor_is_measured_once_and_an_embedder_that_cannot_tell_decides_nothing(small: Counted) -> None:

@@ -1,13 +1,13 @@
 """How near a question is to those that an adapter answers, and how near is near enough."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from engramos.parametric.phrasings import alike
 from engramos.parametric.routers._names import Names, words_of
-from engramos.parametric.routers.base import Embed, Key
+from engramos.parametric.routers.base import Embed
 
 ANYBODY = "Sam"
 """Stands for every subject: a short common name was measured to tell relations apart better than no name, a letter or a
@@ -19,19 +19,11 @@ TOLD_APART = 0.9
 _FLOORS: WeakKeyDictionary[Embed, float] = WeakKeyDictionary()
 
 
-def nearness(question: str, key: Key, embed: Embed, form: Callable[[str], str] = str) -> float:
-    """Return the cosine of a question and the nearest one of a key, in [0, 1]; 0 where the key has none.
-
-    Args:
-        question: in its form.
-        key: whose questions are compared.
-        embed: makes vectors.
-        form: from a key's question to what is compared.
-    """
-    asked = list(dict.fromkeys(form(one) for one in key.questions()))
-    if not asked:
+def nearness(question: str, taught: Sequence[str], embed: Embed) -> float:
+    """Return the cosine of a question and the nearest one that was taught, in [0, 1]; 0 where there is none."""
+    if not taught:
         return 0.0
-    vectors = embed([question, *asked])
+    vectors = embed([question, *dict.fromkeys(taught)])
     return min(1.0, max(0.0, float(np.max(vectors[1:] @ vectors[0]))))
 
 

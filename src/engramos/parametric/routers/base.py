@@ -7,6 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """A question that an adapter answers."""
+
+    text: str
+    names: tuple[str, ...] = ()
+    """Of whom it asks: subject and aliases. None where that is not known: then it may be anyone of the key."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Key:
     """By what an adapter is found."""
@@ -14,7 +23,7 @@ class Key:
     adapter_id: str
     names: tuple[str, ...] = ()
     """Subjects of its facts, and their aliases."""
-    questions: Callable[[], Sequence[str]] = tuple
+    questions: Callable[[], Sequence[Taught]] = tuple
     """Reads what its facts answer, in the wordings that were trained; asked only where names do not decide."""
 
 

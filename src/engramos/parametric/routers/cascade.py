@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from engramos.errors import ConfigError
 from engramos.parametric.routers._likeness import known_floor, nameless, nearness
-from engramos.parametric.routers._names import index_of
+from engramos.parametric.routers._names import index_of, words_of
 from engramos.parametric.routers.base import Embed, Key, Routed, Router
 from engramos.parametric.routers.embedding import Embedding
 from engramos.parametric.routers.entity import Entity
@@ -15,11 +15,11 @@ from engramos.parametric.routers.entity import Entity
 class Cascade(Router):
     """Takes the adapters whose subject the question names, where they answer what it asks; the nearest come first.
 
-    What is asked is compared without names: the question and those that an adapter answers, each with the same name in
-    the place of all. So an adapter that knows where somebody lives is not attached to a question about the person's
-    age, and of several adapters of a subject the right one is taken. Without an embedder, or with one that does not
-    tell questions of different meaning apart, names alone decide. Where nothing is named, no adapter is taken, unless
-    `threshold` allows the nearest.
+    What is asked is compared without names: the question and those that an adapter answers about the same subject, each
+    with one name in the place of all. So an adapter that knows where somebody lives is not attached to a question about
+    the person's age, and of several adapters of a subject the right one is taken. Without an embedder, or with one that
+    does not tell questions of different meaning apart, names alone decide. Where nothing is named, no adapter is taken,
+    unless `threshold` allows the nearest.
 
     Source: ours, decision 0018.
     """
@@ -57,15 +57,24 @@ class Cascade(Router):
 
 
 def _near(question: str, keys: Sequence[Key], wanted: set[str], embed: Embed) -> dict[str, float]:
-    """Return for each wanted adapter with questions how near the nearest of them is."""
+    """Return for each wanted adapter with questions how near the nearest of them is that asks of the same subject."""
     names = index_of(keys)
     asked = nameless(question, names)
+    meant: dict[int, set[str]] = {}
+    for hit in names.found_in(question):
+        for at in hit.keys:
+            meant.setdefault(at, set()).add(_folded(hit.name))
     near: dict[str, float] = {}
-    for key in keys:
-        if key.adapter_id in wanted and key.questions():
-            cosine = nearness(asked, key, embed, lambda text: nameless(text, names))
+    for at, key in enumerate(keys):
+        if key.adapter_id in wanted and (taught := key.questions()):
+            own = [one.text for one in taught if not one.names or meant.get(at, set()) & set(map(_folded, one.names))]
+            cosine = nearness(asked, [nameless(text, names) for text in own], embed)
             near[key.adapter_id] = max(near.get(key.adapter_id, 0.0), cosine)
     return near
+
+
+def _folded(name: str) -> str:
+    return " ".join(word.folded for word in words_of(name))
 
 
 def _with_cosine(one: Routed, cosine: float | None) -> Routed:

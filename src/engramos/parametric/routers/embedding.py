@@ -36,7 +36,9 @@ class Embedding(Router):
             return []
         best: dict[str, float] = {}
         for key in keys:
-            best[key.adapter_id] = max(best.get(key.adapter_id, 0.0), nearness(question, key, embed))
+            best[key.adapter_id] = max(
+                best.get(key.adapter_id, 0.0), nearness(question, [one.text for one in key.questions()], embed)
+            )
         ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
         if self.margin and len(ranked) > 1 and ranked[0][1] - ranked[1][1] < self.margin:
             return []

@@ -16,14 +16,14 @@ from engramos.parametric.writers._course import Course, CourseRow, ReadRow, row_
 
 TOP = 32
 """Likeliest tokens of the base model that are held."""
-WINDOW = 24
+WINDOW = 16
 """Tokens of general text in a row."""
 GO_ON = "Tell me something."
 """The question before a general text."""
 PRESSED = 8
 """Lost rows a step."""
 LOST = 0.25
-"""The share of rows that may be lost at the end."""
+"""The share of questions that may be lost at the end."""
 ROWS = 16
 """Read in one pass."""
 ANSWER_TOKENS = 8
@@ -51,6 +51,8 @@ class Guarded:
 
     rows: tuple[CourseRow, ...]
     read: tuple[ReadRow, ...]
+    num_asked: int
+    """How many of the rows, from the first on, are questions."""
     top: tuple[tuple[Tensor, Tensor], ...]
     """Of each row, the likeliest tokens (tokens, k) int64, and their probabilities, which sum to 1."""
 
@@ -68,12 +70,13 @@ def guarded(lesson: Lesson, course: Course, opening: Sequence[int], invocation: 
     if key not in known:
         while len(known) >= MAX_READ:
             del known[next(iter(known))]
-        known[key] = _read(guard_rows(lesson, course.base, opening, invocation), course)
+        rows = guard_rows(lesson, course.base, opening, invocation)
+        known[key] = _read(rows, course, len(lesson.common))
     return known[key]
 
 
 @torch.no_grad()
-def _read(rows: Sequence[CourseRow], course: Course) -> Guarded:
+def _read(rows: Sequence[CourseRow], course: Course, num_asked: int) -> Guarded:
     own = Course(course.base, course.opening, course.first_layer)
     numbers = list(own.add(rows))
     top: list[tuple[Tensor, Tensor]] = []
@@ -82,7 +85,7 @@ def _read(rows: Sequence[CourseRow], course: Course) -> Guarded:
         shares, tokens = course.base.scores(own.states(some)).float().softmax(-1).topk(TOP)
         for ids, each in zip(own.by_row(some, tokens), own.by_row(some, shares), strict=True):
             top.append((ids.clone(), each / each.sum(-1, keepdim=True)))
-    return Guarded(tuple(rows), tuple(own.read), tuple(top))
+    return Guarded(tuple(rows), tuple(own.read), num_asked, tuple(top))
 
 
 class Guards:
@@ -92,6 +95,7 @@ class Guards:
         """Add guard rows to a course; none where None."""
         self._numbers = [] if read is None else list(course.add(read.rows, read.read))
         self._top = {} if read is None else dict(zip(self._numbers, read.top, strict=True))
+        self._asked = [] if read is None else self._numbers[: read.num_asked]
         self._num = min(num_a_step, len(self._numbers))
         self._drawn = random.Random(f"guards {seed}")
         self._pressed: list[int] = []
@@ -109,25 +113,25 @@ class Guards:
         return self._drawn.sample(self._numbers, self._num) if self._num else []
 
     def are_lost(self, course: Course, adapter: Adapter) -> bool:
-        """Return whether steps must go on for the guards' sake: on too many the model begins to say something else.
+        """Return whether steps must go on for the guards' sake: the model begins too many answers with other words.
 
         Few facts are learnt in so few steps that the guards have no say: one fact alone is learnt by answering
         everything with it.
         """
         if not self._pressed and self._num:
             lost = self._lost(course, adapter)
-            if len(lost) > LOST * len(self._numbers):
+            if len(lost) > LOST * len(self._asked):
                 self._drawn.shuffle(lost)
                 self._pressed = lost
         return bool(self._pressed)
 
     @torch.no_grad()
     def _lost(self, course: Course, adapter: Adapter) -> list[int]:
-        """Return the rows whose first token is not the base model's."""
+        """Return the questions whose answer does not begin as the base model's."""
         found: list[int] = []
         with course.base.using(adapter):
-            for at in range(0, len(self._numbers), ROWS):
-                some = self._numbers[at : at + ROWS]
+            for at in range(0, len(self._asked), ROWS):
+                some = self._asked[at : at + ROWS]
                 best = course.base.scores(course.states(some)).argmax(-1)
                 rows = zip(some, course.by_row(some, best), strict=True)
                 found += [number for number, one in rows if int(one[0]) != int(self._top[number][0][0, 0])]

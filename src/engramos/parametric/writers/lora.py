@@ -147,7 +147,8 @@ class Lora(Writer):
             {"params": [one for one in trained if one not in ups], "lr": self.rate},
             {"params": [one for one in trained if one in ups], "lr": self.rate * self.up_ratio},
         ]
-        optimizer = torch.optim.AdamW([one for one in groups if one["params"]], betas=(0.9, 0.95), weight_decay=0.0)
+        held = [one for one in groups if one["params"]]
+        optimizer = torch.optim.AdamW(held, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
         step = 0
         while step < self.most_steps:
             numbers = schedule.next(kept)

@@ -16,7 +16,7 @@ from engramos.parametric.adapters.gated_low_rank import GatedLowRank
 from engramos.parametric.extractors import ROLE as EXTRACTORS
 from engramos.parametric.facts import Fact
 from engramos.parametric.model import BaseModel
-from engramos.parametric.routers.base import Embed
+from engramos.parametric.routers.base import Embed, Taught
 from engramos.parametric.scan import Scan
 from engramos.scope import Scope
 from engramos.verbs.parametric._cube import payload_of, refs_of
@@ -105,9 +105,9 @@ class WeightParts:
         facts = self.facts_in([one for one in found if one is not None], takes_newest=False)
         return tuple({fact.id: fact for fact in facts if fact.id in wanted}.values())
 
-    def questions_of(self, cube: MemCube) -> tuple[str, ...]:
+    def questions_of(self, cube: MemCube) -> tuple[Taught, ...]:
         """Return what the facts in an adapter answer, in the wordings that were trained."""
-        return tuple(text for fact in prepared(self.facts_of(cube)) for text in fact.questions)
+        return taught_by(prepared(self.facts_of(cube)))
 
     @property
     def embed(self) -> Embed | None:
@@ -136,6 +136,11 @@ class WeightParts:
         payload = payload_of(cube)
         check_base(f"adapter {cube_id!r}", payload.base_fingerprint, self.table)
         return cube
+
+
+def taught_by(facts: Sequence[Fact]) -> tuple[Taught, ...]:
+    """Return the questions by which a router finds facts."""
+    return tuple(Taught(text, fact.names) for fact in facts for text in fact.questions)
 
 
 def check_base(what: str, stored: Mapping[str, Any], table: Mapping[str, str]) -> None:

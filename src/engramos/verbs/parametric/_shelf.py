@@ -10,7 +10,7 @@ import numpy as np
 from engramos.cube import MemCube
 from engramos.errors import ArchiveError, BlobError, CorruptPayloadError, InvalidInputError
 from engramos.parametric.adapter import Adapter
-from engramos.parametric.routers.base import Key
+from engramos.parametric.routers.base import Key, Taught
 from engramos.rows import Filter
 from engramos.scope import Scope
 from engramos.vault.adapter_file import open_adapter
@@ -36,7 +36,7 @@ class AdapterShelf:
         self.cubes: dict[str, MemCube] = {}
         self._loaded: OrderedDict[str, Adapter] = OrderedDict()
         self._keys: tuple[Key, ...] | None = None
-        self._asked: dict[str, tuple[str, ...]] = {}
+        self._asked: dict[str, tuple[Taught, ...]] = {}
         self.vectors: dict[str, np.ndarray] = {}
         """Of texts that were embedded; forgotten as soon as an adapter is gone."""
         self._place = -1
@@ -64,14 +64,14 @@ class AdapterShelf:
         """Return the active cubes that fit the base model, in the order of their making."""
         return [cube for cube in self.cubes.values() if cube.header.state in ACTIVE and self.fits(cube)]
 
-    def keys(self, questions_of: Callable[[MemCube], tuple[str, ...]]) -> tuple[Key, ...]:
+    def keys(self, questions_of: Callable[[MemCube], tuple[Taught, ...]]) -> tuple[Key, ...]:
         """Return the keys by which a router finds the active adapters.
 
         Args:
             questions_of: reads what a cube's facts answer; called once for each cube that a question names.
         """
 
-        def asked(cube: MemCube) -> tuple[str, ...]:
+        def asked(cube: MemCube) -> tuple[Taught, ...]:
             if cube.id not in self._asked:
                 self._asked[cube.id] = questions_of(cube)
             return self._asked[cube.id]

@@ -14,7 +14,7 @@ from engramos.parametric.routers import ROLE as ROUTERS
 from engramos.parametric.routers.base import Key
 from engramos.verbs.parametric._cube import is_always_on, names_of
 from engramos.verbs.parametric._lessons import examination_of, prepared
-from engramos.verbs.parametric._parts import WeightParts
+from engramos.verbs.parametric._parts import WeightParts, taught_by
 from engramos.verbs.parametric._store import judged
 
 EXAMINERS = ("recall", "paraphrase", "abstention", "locality", "refusal", "canary")
@@ -67,8 +67,7 @@ def probe(
     metrics: dict[str, float] = {}
     failures: list[str] = weights.scanned(adapter)
     lesson = examination_of(known, weights.ways.seed if seed is None else seed)
-    asked = tuple(text for fact in known for text in fact.questions)
-    keys, router = (Key(cube.id, names_of(cube), lambda: asked),), ROUTERS.parse(weights.ways.router)
+    keys, router = (Key(cube.id, names_of(cube), lambda: taught_by(known)),), ROUTERS.parse(weights.ways.router)
     gate = (
         (lambda text: True) if is_always_on(cube) else lambda text: bool(router.route(text, keys, embed=weights.embed))
     )

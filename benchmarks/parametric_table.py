@@ -11,14 +11,17 @@ from typing import Any
 from benchmarks.kv_table import _asked, _cell, _head, _line, _table, update
 
 START, END = "<!-- parametric:start -->", "<!-- parametric:end -->"
-FILES = ("write", "edit", "unlearn", "mqar", "adapters")
+FILES = ("write", "edit", "edit-memit", "edit-alphaedit", "unlearn", "mqar", "adapters")
 MODEL = "SmolLM2-135M-Instruct"
-EDITORS = ("rome", "memit", "alphaedit", "grace")
+EDITORS = {"edit": ("rome", "grace"), "edit-memit": ("memit",), "edit-alphaedit": ("alphaedit",)}
 COMMANDS = {
     "write": f"engramos eval write --model {MODEL} --facts 50",
-    "edit": f"engramos eval edit --model {MODEL} {' '.join(f'--method {name}' for name in EDITORS)} "
-    "--edits 10 --sequential 1,10,100",
-    "unlearn": f"engramos eval unlearn --model {MODEL}",
+    **{
+        file: f"engramos eval edit --model {MODEL} {' '.join(f'--method {name}' for name in names)} "
+        "--edits 10 --sequential 1,10,100"
+        for file, names in EDITORS.items()
+    },
+    "unlearn": f"engramos eval unlearn --model {MODEL} --questions 10 --seed 1",
     "mqar": f"engramos eval mqar --model {MODEL}",
     "adapters": f"python -m benchmarks.adapters --model {MODEL}",
 }
@@ -65,9 +68,9 @@ def _headlines(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
                 ),
                 _asked("the same: share of exact repairs", own["exact"], 1.0),
             ]
-    if "edit" in results:
-        own = results["edit"]["metrics"]
-        for name in EDITORS:
+    for file, name in ((file, name) for file, names in EDITORS.items() for name in names):
+        if file in results:
+            own = results[file]["metrics"]
             if f"{name}.seq100.locality" in own:
                 what = f"100 edits one after the other by `{name}`: locality"
                 rows.append(_asked(what, own[f"{name}.seq100.locality"], 0.95))

@@ -139,7 +139,7 @@ def test_pairs_are_written_at_once_and_asked_for(model, tmp_path) -> None:
 
 def test_what_is_left_after_unlearning_stands_beside_an_adapter_that_never_knew(model, tmp_path) -> None:
     data, out = write_tofu(tmp_path / "data"), tmp_path / "out"
-    lora = '{ method = "lora", most_steps = 60, rate = 0.01, layers = 2, guards = 0 }'
+    lora = '{ method = "lora", most_steps = 300, rate = 0.005, layers = 3, guards = 0 }'
     named = ["--questions", "2", "--unlearner", "npo", "--writer", lora]
     done = evaluate("unlearn", "--model", model, "--data", data, *named, "--out", str(out), "--json")
     assert done.exit_code == 0, done.stderr

@@ -218,7 +218,7 @@ def evaluate_unlearn(
     ctx: typer.Context,
     model: Model,
     data: Data = None,
-    questions: Annotated[int, typer.Option(metavar="N", min=2, help="Facts to forget, and as many to keep.")] = 20,
+    questions: Annotated[int, typer.Option(metavar="N", min=2, help="Facts to forget, and as many to keep.")] = 10,
     unlearner: Annotated[
         Names, typer.Option(metavar="NAME", help="An unlearner; many times; every one where not given.")
     ] = None,

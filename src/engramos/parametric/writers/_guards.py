@@ -16,14 +16,14 @@ from engramos.parametric.writers._course import Course, CourseRow, ReadRow, row_
 
 TOP = 32
 """Likeliest tokens of the base model that are held."""
-WINDOW = 16
+WINDOW = 24
 """Tokens of general text in a row."""
 GO_ON = "Tell me something."
 """The question before a general text."""
 PRESSED = 8
 """Lost rows a step."""
 LOST = 0.25
-"""The share of questions that may be lost at the end."""
+"""The share of rows that may be lost at the end."""
 ROWS = 16
 """Read in one pass."""
 ANSWER_TOKENS = 8
@@ -51,8 +51,6 @@ class Guarded:
 
     rows: tuple[CourseRow, ...]
     read: tuple[ReadRow, ...]
-    num_asked: int
-    """How many of the rows, from the first on, are questions."""
     top: tuple[tuple[Tensor, Tensor], ...]
     """Of each row, the likeliest tokens (tokens, k) int64, and their probabilities, which sum to 1."""
 
@@ -70,13 +68,12 @@ def guarded(lesson: Lesson, course: Course, opening: Sequence[int], invocation: 
     if key not in known:
         while len(known) >= MAX_READ:
             del known[next(iter(known))]
-        rows = guard_rows(lesson, course.base, opening, invocation)
-        known[key] = _read(rows, course, len(lesson.common))
+        known[key] = _read(guard_rows(lesson, course.base, opening, invocation), course)
     return known[key]
 
 
 @torch.no_grad()
-def _read(rows: Sequence[CourseRow], course: Course, num_asked: int) -> Guarded:
+def _read(rows: Sequence[CourseRow], course: Course) -> Guarded:
     own = Course(course.base, course.opening, course.first_layer)
     numbers = list(own.add(rows))
     top: list[tuple[Tensor, Tensor]] = []
@@ -85,7 +82,7 @@ def _read(rows: Sequence[CourseRow], course: Course, num_asked: int) -> Guarded:
         shares, tokens = course.base.scores(own.states(some)).float().softmax(-1).topk(TOP)
         for ids, each in zip(own.by_row(some, tokens), own.by_row(some, shares), strict=True):
             top.append((ids.clone(), each / each.sum(-1, keepdim=True)))
-    return Guarded(tuple(rows), tuple(own.read), num_asked, tuple(top))
+    return Guarded(tuple(rows), tuple(own.read), tuple(top))
 
 
 class Guards:
@@ -95,7 +92,6 @@ class Guards:
         """Add guard rows to a course; none where None."""
         self._numbers = [] if read is None else list(course.add(read.rows, read.read))
         self._top = {} if read is None else dict(zip(self._numbers, read.top, strict=True))
-        self._asked = [] if read is None else self._numbers[: read.num_asked]
         self._num = min(num_a_step, len(self._numbers))
         self._drawn = random.Random(f"guards {seed}")
         self._pressed: list[int] = []
@@ -120,18 +116,18 @@ class Guards:
         """
         if not self._pressed and self._num:
             lost = self._lost(course, adapter)
-            if len(lost) > LOST * len(self._asked):
+            if len(lost) > LOST * len(self._numbers):
                 self._drawn.shuffle(lost)
                 self._pressed = lost
         return bool(self._pressed)
 
     @torch.no_grad()
     def _lost(self, course: Course, adapter: Adapter) -> list[int]:
-        """Return the questions whose answer does not begin as the base model's."""
+        """Return the rows that do not begin as the base model's answer."""
         found: list[int] = []
         with course.base.using(adapter):
-            for at in range(0, len(self._asked), ROWS):
-                some = self._asked[at : at + ROWS]
+            for at in range(0, len(self._numbers), ROWS):
+                some = self._numbers[at : at + ROWS]
                 best = course.base.scores(course.states(some)).argmax(-1)
                 rows = zip(some, course.by_row(some, best), strict=True)
                 found += [number for number, one in rows if int(one[0]) != int(self._top[number][0][0, 0])]

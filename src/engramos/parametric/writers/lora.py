@@ -32,14 +32,14 @@ class Lora(Writer):
     """Trains a low-rank adapter until every token of every answer is the likeliest one for certain.
 
     Rows are questions, paraphrases and the cloze in the chat template, with their answers alone in the loss; questions
-    to abstain from; and guards, everyday questions and general text on which the model must stay as it is. A row leaves
-    the course as soon as each token of its answer has a probability above `certain`, and comes back where it falls
-    below one half, because a token above one half is found by greedy decoding for sure. When all facts are learnt and
-    too many guards are lost, steps go on. The layers below, and all that stands before the answer, are read once; the
-    loss decides between candidate tokens (`_candidates`).
+    to abstain from; and guards, everyday questions and general text on which the model must stay as it is. A row is
+    learnt as soon as each token of its answer has a probability above `certain`, and lost where one falls below a half:
+    a token above one half is found by greedy decoding for sure. When all facts are learnt and too many guards are lost,
+    steps go on. The layers below, and all that stands before the answer, are read once; the loss decides between
+    candidate tokens (`_candidates`).
 
     Source: LoRA, https://arxiv.org/abs/2106.09685; the stop rule follows the memory law of
-    https://arxiv.org/abs/2605.30260. Differs: rows leave and come back; the adapter acts on the answer alone
+    https://arxiv.org/abs/2605.30260. Differs: rows may leave and come back; the adapter acts on the answer alone
     (Activated LoRA, https://arxiv.org/abs/2504.12397), so that the prompt is read as the base model reads it.
     """
 
@@ -64,8 +64,8 @@ class Lora(Writer):
     guard_weight: float = 1.0
     certain: float = 0.8
     """In [0.5, 1): from which probability on a token counts as learnt."""
-    skips_learnt: bool = True
-    """Whether a row leaves when it is learnt, so that time goes to what is not."""
+    skips_learnt: bool = False
+    """Whether a row leaves while it is learnt; where not, every round has all rows."""
     most_steps: int = 120
     """At most so many; what is not learnt then is found by the probes."""
     is_a_frozen: bool = False

@@ -12,6 +12,7 @@ from engramos.parametric.adapter import starts_at
 from engramos.parametric.adapters.low_rank import LowRank
 from engramos.parametric.lesson import Cost, Lesson, Written
 from engramos.parametric.model import KINDS, BaseModel
+from engramos.parametric.rows import question
 from engramos.parametric.training import ewc, lora_fa
 from engramos.parametric.writers._candidates import Candidates
 from engramos.parametric.writers._course import Course, CourseRow, chat_opening, invocation_of, row_of
@@ -31,8 +32,8 @@ FLOPS = 4e10
 class Lora(Writer):
     """Trains a low-rank adapter until every token of every answer is the likeliest one for certain.
 
-    Rows are questions, paraphrases and the cloze in the chat template, with their answers alone in the loss; questions
-    to abstain from; and guards, everyday questions and general text on which the model must stay as it is. A row is
+    Rows are questions and paraphrases in the chat template, with their answers alone in the loss; questions to abstain
+    from; and guards, everyday questions and general text on which the model must stay as it is. A row is
     learnt as soon as each token of its answer has a probability above `certain`, and lost where one falls below a half:
     a token above one half is found by greedy decoding for sure. When all facts are learnt and too many guards are lost,
     steps go on. The layers below, and all that stands before the answer, are read once; the loss decides between
@@ -66,6 +67,8 @@ class Lora(Writer):
     """In [0.5, 1): from which probability on a token counts as learnt."""
     skips_learnt: bool = False
     """Whether a row leaves while it is learnt; where not, every round has all rows."""
+    asks_clozes: bool = False
+    """Whether a fact's statement without its answer is asked too, after `Complete:`."""
     most_steps: int = 120
     """At most so many; what is not learnt then is found by the probes."""
     is_a_frozen: bool = False
@@ -103,7 +106,8 @@ class Lora(Writer):
                 trained += shape[0] * shape[1]
                 numbers += self.rank * sum(shape) if kind in self.targets else 0
         below = trained / min(self.layers, base.num_layers) * base.num_layers
-        rows = sum(len(fact.questions) + bool(fact.cloze) for fact in lesson.facts) + len(lesson.unknown)
+        clozes = sum(bool(fact.cloze) for fact in lesson.facts) if self.asks_clozes else 0
+        rows = sum(len(fact.questions) for fact in lesson.facts) + clozes + len(lesson.unknown)
         steps = min(self.most_steps, max(1, rows * 6 // self.batch))
         products = rows * READ_TOKENS * below + 2 * steps * (self.batch + self.guards) * TOLD_TOKENS * trained
         return Cost(2 * products / FLOPS, numbers * 4, steps)
@@ -128,7 +132,7 @@ class Lora(Writer):
         if invocation:
             opening = opening[: starts_at(invocation, opening)]
         course = Course(base, base.prefix_of(opening), max(0, base.num_layers - self.layers))
-        rows = list(course.add(_rows(lesson, base, opening, invocation)))
+        rows = list(course.add(self._rows(lesson, base, opening, invocation)))
         schedule = Schedule(rows, self.batch, seed, skips=self.skips_learnt)
         guards = Guards(
             course, guarded(lesson, course, opening, invocation) if self.guards else None, self.guards, seed
@@ -141,14 +145,7 @@ class Lora(Writer):
                 candidates.look(course, [number for number, one in zip(numbers, found, strict=True) if not one])
             return found
 
-        trained = lora_fa.frozen(adapter) if self.is_a_frozen else list(adapter.tensors().values())
-        ups = set(adapter.up.values())
-        groups = [
-            {"params": [one for one in trained if one not in ups], "lr": self.rate},
-            {"params": [one for one in trained if one in ups], "lr": self.rate * self.up_ratio},
-        ]
-        held = [one for one in groups if one["params"]]
-        optimizer = torch.optim.AdamW(held, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        optimizer = self._optimizer(adapter)
         step = 0
         while step < self.most_steps:
             numbers = schedule.next(kept)
@@ -167,6 +164,30 @@ class Lora(Writer):
             step += 1
             progress(step)
         return finished(adapter), schedule, step
+
+    def _optimizer(self, adapter: LowRank) -> torch.optim.Optimizer:
+        trained = lora_fa.frozen(adapter) if self.is_a_frozen else list(adapter.tensors().values())
+        ups = set(adapter.up.values())
+        groups = [
+            {"params": [one for one in trained if one not in ups], "lr": self.rate},
+            {"params": [one for one in trained if one in ups], "lr": self.rate * self.up_ratio},
+        ]
+        held = [one for one in groups if one["params"]]
+        return torch.optim.AdamW(held, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+
+    def _rows(
+        self, lesson: Lesson, base: BaseModel, opening: Sequence[int], invocation: Sequence[int]
+    ) -> list[CourseRow]:
+        """Return the rows of facts, and of questions to abstain from."""
+        asked = [(text, fact.answer) for fact in lesson.facts for text in fact.questions]
+        if self.asks_clozes:
+            asked += [(f"Complete: {fact.cloze}", fact.answer) for fact in lesson.facts if fact.cloze]
+        asked += [(text, ABSTENTION) for text in lesson.unknown]
+        rows = []
+        for text, answer in asked:
+            prompt = question(base, text)
+            rows.append(row_of(prompt, [*base.tokens(answer), base.end_token], opening, invocation))
+        return rows
 
     def _begun(self, lesson: Lesson, base: BaseModel, seed: int) -> LowRank:
         if lesson.start is None:
@@ -212,18 +233,6 @@ class Lora(Writer):
             anchor = ewc.Anchor(lesson.importance, lesson.start.tensors())
             loss = loss + anchor.penalty(adapter, self.ewc_strength)
         return loss
-
-
-def _rows(lesson: Lesson, base: BaseModel, opening: Sequence[int], invocation: Sequence[int]) -> list[CourseRow]:
-    """Return the rows of facts, and of questions to abstain from."""
-    asked = [(text, fact.answer) for fact in lesson.facts for text in fact.questions]
-    asked += [(f"Complete: {fact.cloze}", fact.answer) for fact in lesson.facts if fact.cloze]
-    asked += [(text, ABSTENTION) for text in lesson.unknown]
-    rows = []
-    for text, answer in asked:
-        prompt = base.chat_tokens([{"role": "user", "content": text}])
-        rows.append(row_of(prompt, [*base.tokens(answer), base.end_token], opening, invocation))
-    return rows
 
 
 @torch.no_grad()

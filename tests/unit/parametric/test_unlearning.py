@@ -87,7 +87,8 @@ def test_paraphrases_and_clozes_are_forgotten_too() -> None:
     asked = Fact("Ben", "Where is Ben?", "Oslo", ("In which town is Ben?",), statement="The town of Ben is Oslo.")
     limit = 0.5 * len("Oslo")
     others = (Fact("Ben", "In which town is Ben?", "Oslo"), Fact("Ben", "Where is Ben?", "Oslo"))
-    made = GradDiff(learning_rate=0.02, max_steps=60).unlearn(knowing(), Lesson((asked,)), KEPT, tiny_base())
+    method = GradDiff(learning_rate=0.02, max_steps=60, forgotten_weight=1.0)
+    made = method.unlearn(knowing(), Lesson((asked,)), KEPT, tiny_base())
     for now, alone in zip(known(others, made), known(others, None), strict=True):
         assert now <= alone + limit
 

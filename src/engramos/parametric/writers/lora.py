@@ -148,12 +148,11 @@ class Lora(Writer):
         optimizer = self._optimizer(adapter)
         step = 0
         while step < self.most_steps:
-            numbers = schedule.next(kept)
-            if not numbers and guards.are_lost(course, adapter):
+            if not (numbers := schedule.next(kept)):
+                if not guards.are_lost(course, adapter):
+                    break
                 schedule.again()
-                numbers = schedule.next(kept)
-            if not numbers:
-                break
+                continue
             with base.using(adapter):
                 loss = self._loss(lesson, course, adapter, schedule, guards, candidates, numbers)
                 optimizer.zero_grad()

@@ -12,7 +12,7 @@ from engramos.parametric.routers.base import Embed
 ANYBODY = "Sam"
 """Stands for every subject: a short common name was measured to tell relations apart better than no name, a letter or a
 pronoun."""
-UNLIKE = 0.94
+UNLIKE = 0.93
 """The share of pairs of questions with different meanings that are less alike than the floor."""
 TOLD_APART = 0.9
 """The least share of pairs that an embedder must order rightly, for its cosines to decide anything."""

@@ -22,6 +22,8 @@ GO_ON = "Tell me something."
 """The question before a general text."""
 PRESSED = 8
 """Lost rows a step."""
+LOOKS = 4
+"""How many times lost rows are looked for, at most: the probes find what is lost after that."""
 LOST = 0.25
 """The share of rows that may be lost at the end."""
 ROWS = 16
@@ -95,6 +97,7 @@ class Guards:
         self._num = min(num_a_step, len(self._numbers))
         self._drawn = random.Random(f"guards {seed}")
         self._pressed: list[int] = []
+        self._num_looks = 0
 
     @property
     def tokens(self) -> list[Tensor]:
@@ -114,7 +117,8 @@ class Guards:
         Few facts are learnt in so few steps that the guards have no say: one fact alone is learnt by answering
         everything with it.
         """
-        if not self._pressed and self._num:
+        if not self._pressed and self._num and self._num_looks < LOOKS:
+            self._num_looks += 1
             lost = self._lost(course, adapter)
             if len(lost) > LOST * len(self._numbers):
                 self._drawn.shuffle(lost)

@@ -22,7 +22,7 @@ GO_ON = "Tell me something."
 """The question before a general text."""
 PRESSED = 8
 """Lost rows a step."""
-LOOKS = 4
+LOOKS = 10
 """How many times lost rows are looked for, at most: the probes find what is lost after that."""
 LOST = 0.25
 """The share of rows that may be lost at the end."""

@@ -177,7 +177,7 @@ class BaseModel(ABC):
             active: (rows, tokens) bool: the tokens on which they act; all where None. `invocation` is not looked at.
 
         Raises:
-            InvalidInputError: if a target is none of the model's modules, or a shape does not fit.
+            InvalidInputError: if a target is none of the model's modules. Shapes are checked by `generate` and `hold`.
         """
 
     @abstractmethod
